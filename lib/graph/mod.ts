@@ -1,0 +1,10 @@
+/**
+ * The graph builder: networks as ONNX graphs, with reverse-mode differentiation.
+ *
+ * @module
+ */
+export * from "./graph.ts";
+export { gradients } from "./gradient.ts";
+export { type EncodeOptions, opset } from "./onnx.ts";
+export * from "./parameters.ts";
+export * as ops from "./ops.ts";
