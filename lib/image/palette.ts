@@ -22,36 +22,68 @@ function oklabToSrgb(lightness: number, a: number, b: number): [number, number, 
   ];
 }
 
-/** The most vivid in-gamut colour of at most the given chroma. */
-function oklch(lightness: number, chroma: number, hue: number): Rgb {
+/** The most vivid in-gamut colour of at most the given chroma, and its place in Oklab. */
+function oklch(
+  lightness: number,
+  chroma: number,
+  hue: number,
+): { colour: Rgb; lab: [number, number, number] } {
   for (let c = chroma;; c -= 0.01) {
-    const rgb = oklabToSrgb(lightness, c * Math.cos(hue), c * Math.sin(hue));
+    const lab: [number, number, number] = [lightness, c * Math.cos(hue), c * Math.sin(hue)];
+    const rgb = oklabToSrgb(...lab);
     if (c <= 0 || rgb.every((x) => x >= 0 && x <= 1)) {
-      return rgb.map((x) => Math.round(Math.min(1, Math.max(0, x)) * 255)) as [
-        number,
-        number,
-        number,
-      ];
+      const [red, green, blue] = rgb.map((x) => Math.round(Math.min(1, Math.max(0, x)) * 255));
+      return { colour: [red!, green!, blue!], lab };
     }
   }
 }
 
-// Levels that follow each other differ as much as they can while all stay readable on a photograph.
-const levels: readonly (readonly [lightness: number, chroma: number])[] = [
-  [0.68, 0.25],
-  [0.82, 0.19],
-  [0.55, 0.24],
-  [0.75, 0.13],
-  [0.47, 0.17],
-  [0.9, 0.12],
-];
+/** How many colours are chosen one by one, each as far as can be from those before it. */
+const NUM_CHOSEN = 64;
+
+let chosen: readonly Rgb[] | undefined;
+
+/** Greedy farthest points among vivid and muted colours of five lightnesses, in Oklab. */
+function chooseColours(): readonly Rgb[] {
+  const candidates: { colour: Rgb; lab: [number, number, number]; distance: number }[] = [];
+  for (const lightness of [0.48, 0.58, 0.68, 0.78, 0.88]) {
+    for (const chroma of [0.26, 0.11]) {
+      for (let step = 0; step < 36; step++) {
+        const hue = (step / 36) * 2 * Math.PI;
+        const { colour, lab } = oklch(lightness, chroma, hue);
+        candidates.push({ colour, lab, distance: Infinity });
+      }
+    }
+  }
+  const colours: Rgb[] = [];
+  // A strong blue to begin with: the sequence is as good as any, and it suits one class alone.
+  let next = candidates.reduce((a, b) =>
+    Math.abs(a.lab[2] + 0.2) < Math.abs(b.lab[2] + 0.2) ? a : b
+  );
+  while (colours.length < NUM_CHOSEN) {
+    colours.push(next.colour);
+    const [l, a, b] = next.lab;
+    for (const candidate of candidates) {
+      // Hue tells areas of a photograph apart better than lightness does, which it varies itself.
+      const distance = Math.hypot(
+        0.7 * (candidate.lab[0] - l),
+        candidate.lab[1] - a,
+        candidate.lab[2] - b,
+      );
+      candidate.distance = Math.min(candidate.distance, distance);
+    }
+    next = candidates.reduce((x, y) => (y.distance > x.distance ? y : x));
+  }
+  return colours;
+}
+
 const goldenAngle = Math.PI * (3 - Math.sqrt(5));
-const firstHue = 0.5;
 
 /**
- * The first `count` colours of one endless sequence in which no colour comes twice. Hues advance by
- * the golden angle, so every prefix covers the hue circle evenly; lightness and chroma (Oklch)
- * cycle through six levels. Black and white never occur, they mean "void" and "outline".
+ * The first `count` colours of one endless sequence in which no colour comes twice. The first 64
+ * are chosen one by one, each as far as can be (in Oklab) from those before it; from there on hues
+ * advance by the golden angle while lightness and chroma drift. Black and white never occur: they
+ * mean "void" and "paper".
  *
  * @param count How many colours, at least 0.
  * @returns `count` distinct colours; the same ones for every call.
@@ -63,19 +95,17 @@ const firstHue = 0.5;
  * ```
  */
 export function palette(count: number): Rgb[] {
-  const colours: Rgb[] = [];
-  const taken = new Set<number>([0, 0xffffff]);
+  chosen ??= chooseColours();
+  const colours = chosen.slice(0, count);
+  const key = ([red, green, blue]: Rgb) => (red << 16) | (green << 8) | blue;
+  const taken = new Set<number>([0, 0xffffff, ...chosen.map(key)]);
   for (let i = 0; colours.length < count; i++) {
-    const [lightness, chroma] = levels[i % levels.length]!;
-    // Each full cycle of 96 shifts lightness and chroma a little: the sequence stays distinct after
-    // the eye has given up telling the colours apart.
-    const cycle = Math.floor(i / 96);
-    const jitter = ((cycle * 0.754877666) % 1 - (cycle === 0 ? 0 : 0.5)) * 0.12;
-    const fade = 1 - ((cycle * 0.569840291) % 1) * 0.6;
-    const colour = oklch(lightness + jitter, chroma * fade, firstHue + i * goldenAngle);
-    const key = (colour[0] << 16) | (colour[1] << 8) | colour[2];
-    if (taken.has(key)) continue;
-    taken.add(key);
+    // Steps by irrational numbers never repeat, and fill the ranges evenly.
+    const lightness = 0.45 + 0.45 * ((i * 0.7548776662) % 1);
+    const chroma = 0.05 + 0.2 * ((i * 0.5698402909) % 1);
+    const { colour } = oklch(lightness, chroma, i * goldenAngle);
+    if (taken.has(key(colour))) continue;
+    taken.add(key(colour));
     colours.push(colour);
   }
   return colours;
