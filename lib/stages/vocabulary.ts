@@ -1,0 +1,42 @@
+/**
+ * The `vocabulary` slot from a list of names.
+ *
+ * @module
+ */
+import { InputError } from "../errors.ts";
+import type { VocabularySlot } from "./slots.ts";
+
+/**
+ * Makes the `vocabulary` slot with every name in the running.
+ *
+ * @param names The categories, at least one, none blank and none twice. Kept as they are.
+ * @param trained For every name, whether the decoder's training knew it, where that is known.
+ * @throws {InputError} If there is no name, or one is blank or there twice.
+ *
+ * @example
+ * ```ts
+ * import { vocabulary } from "@ovstage/ovstage";
+ * console.log(vocabulary(["dog", "slice of pizza"]).active); // [0, 1]
+ * ```
+ */
+export function vocabulary(
+  names: readonly string[],
+  trained?: readonly boolean[],
+): VocabularySlot {
+  if (names.length === 0) throw new InputError("no classes: name at least one");
+  const seen = new Map<string, number>();
+  names.forEach((name, index) => {
+    if (name.trim() === "") {
+      throw new InputError(`class ${index + 1} of ${names.length} is empty; it needs a name`);
+    }
+    const first = seen.get(name);
+    if (first !== undefined) {
+      throw new InputError(
+        `class "${name}" is there twice, as number ${first + 1} and ${index + 1}; name it once`,
+      );
+    }
+    seen.set(name, index);
+  });
+  const active = names.map((_, index) => index);
+  return trained === undefined ? { names, active } : { names, active, trained };
+}
