@@ -511,6 +511,51 @@ const makers: Readonly<Record<StuffName, Maker>> = {
   },
 };
 
+/** Options of {@linkcode paintStuff}. */
+export interface StuffOptions {
+  /** Width in pixels. */
+  readonly width: number;
+  /** Height in pixels. */
+  readonly height: number;
+  /** Where the variation comes from. */
+  readonly rng: Rng;
+  /** Pixels per unit of the texture; 1, the default, suits 128×128 images. */
+  readonly scale?: number;
+  /** Paint only where `ids` holds `id`. */
+  readonly only?: { readonly ids: Uint16Array; readonly id: number };
+}
+
+/**
+ * Paints a texture into an RGB image, everywhere or only where a map of ids says so.
+ *
+ * @param name One of {@linkcode stuffCategories}.
+ * @param rgb width·height·3 bytes, RGB interleaved; changed in place.
+ * @param options Size, randomness, scale, and where.
+ * @throws {InputError} If there is no such texture.
+ */
+export function paintStuff(name: StuffName, rgb: Uint8Array, options: StuffOptions): void {
+  const { width, height, rng, scale = 1, only } = options;
+  const make = makers[name];
+  if (!make) {
+    throw new InputError(`no texture "${name}"; the textures are ${stuffCategories.join(", ")}`);
+  }
+  const { field, colours } = make(rng, width / scale, height / scale);
+  const step = 1 / scale;
+  const ids = only?.ids;
+  const id = only?.id ?? 0;
+  for (let y = 0, i = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, i++) {
+      if (ids && ids[i] !== id) continue;
+      const value = field(x * step, y * step);
+      const at = (value <= 0 ? 0 : value >= 1 ? 255 : (value * 255) | 0) * 3;
+      const out = i * 3;
+      rgb[out] = colours[at]!;
+      rgb[out + 1] = colours[at + 1]!;
+      rgb[out + 2] = colours[at + 2]!;
+    }
+  }
+}
+
 /**
  * Renders a texture. Hue, scale and phase vary with the generator; the kind stays recognisable.
  *
@@ -535,22 +580,7 @@ export function renderStuff(
   rng: Rng,
   scale = 1,
 ): Uint8Array {
-  const make = makers[name];
-  if (!make) {
-    throw new InputError(`no texture "${name}"; the textures are ${stuffCategories.join(", ")}`);
-  }
-  const { field, colours } = make(rng, width / scale, height / scale);
   const rgb = new Uint8Array(width * height * 3);
-  const step = 1 / scale;
-  let out = 0;
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      const value = field(x * step, y * step);
-      const at = (value <= 0 ? 0 : value >= 1 ? 255 : (value * 255) | 0) * 3;
-      rgb[out++] = colours[at]!;
-      rgb[out++] = colours[at + 1]!;
-      rgb[out++] = colours[at + 2]!;
-    }
-  }
+  paintStuff(name, rgb, { width, height, rng, scale });
   return rgb;
 }
