@@ -5,7 +5,6 @@
  */
 import type { Host } from "./host.ts";
 import { ortNodeEngine } from "./ort_node.ts";
-import { withRuntimeDir } from "./quiet_driver.ts";
 
 /** Deno. */
 export const deno: Host = {
@@ -17,8 +16,7 @@ export const deno: Host = {
     return Promise.resolve(
       gpu
         ? {
-          requestAdapter: () =>
-            withRuntimeDir(() => gpu.requestAdapter({ powerPreference: "high-performance" })),
+          requestAdapter: () => gpu.requestAdapter({ powerPreference: "high-performance" }),
           close() {},
         }
         : null,

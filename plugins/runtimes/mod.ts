@@ -8,6 +8,7 @@ import type { Device, DeviceRequest, Engine } from "../../lib/runtime.ts";
 import { detectHost, type Host, type OpenGpu } from "./host.ts";
 import { reason } from "./ort_session.ts";
 import { ortWebEngine } from "./ort_web.ts";
+import { withRuntimeDir } from "./quiet_driver.ts";
 
 /** Options of {@linkcode acquireDevice}. */
 export interface AcquireOptions {
@@ -80,7 +81,7 @@ export async function acquireDevice(
   if (request === "cpu") return await acquireCpu(host, options, null);
   let fallbackReason: string;
   try {
-    return await acquireGpu(host, options, request === "auto");
+    return await withRuntimeDir(() => acquireGpu(host, options, request === "auto"));
   } catch (error) {
     if (request === "webgpu" || !(error instanceof DeviceError)) throw error;
     fallbackReason = error.message;

@@ -7,7 +7,6 @@ import { DeviceError } from "../../lib/errors.ts";
 import type { Host } from "./host.ts";
 import { ortNodeEngine } from "./ort_node.ts";
 import { reason } from "./ort_session.ts";
-import { withRuntimeDir } from "./quiet_driver.ts";
 
 /** Node. */
 export const node: Host = {
@@ -36,12 +35,10 @@ export const node: Host = {
       }
     }
     // Dawn answers requests only while this object is reachable, and Node can't end before it goes.
-    let gpu: GPU | null = await withRuntimeDir(() => Promise.resolve(dawn.create([])));
+    let gpu: GPU | null = dawn.create([]);
     return {
       async requestAdapter() {
-        return await withRuntimeDir(async () =>
-          await gpu?.requestAdapter({ powerPreference: "high-performance" }) ?? null
-        );
+        return await gpu?.requestAdapter({ powerPreference: "high-performance" }) ?? null;
       },
       close() {
         gpu = null;
