@@ -175,6 +175,11 @@ export function abs(x: Value): Value {
   return unary("Abs", x);
 }
 
+/** −1, 0 or 1. */
+export function sign(x: Value): Value {
+  return unary("Sign", x);
+}
+
 /** `√x`. */
 export function sqrt(x: Value): Value {
   return unary("Sqrt", x);
@@ -618,18 +623,33 @@ export function split(x: Value, sizes: readonly number[], axis: number): Value[]
   return x.graph.add("Split", [x, int64(x.graph, sizes)], results, { axis: { int: at } });
 }
 
-/** Elements `start` to `end` (exclusive; `Infinity` for all) of one axis. */
-export function slice(x: Value, axis: number, start: number, end = Infinity): Value {
+/**
+ * Elements `start` to `end` (exclusive; `Infinity` for all) of one axis. With {@linkcode dimOf} as
+ * its end it starts at 0, and the size is known when the graph runs.
+ */
+export function slice(
+  x: Value,
+  axis: number,
+  start: number,
+  end: number | DimOf = Infinity,
+): Value {
   const at = normalizeAxis("slice", x, axis);
   const dim = x.shape[at]!;
+  const graph = x.graph;
+  const cut = (from: number, to: Value, size: Dim) =>
+    one("Slice", [x, int64(graph, [from]), to, int64(graph, [at])], {
+      dtype: x.dtype,
+      shape: x.shape.map((d, i) => i === at ? size : d),
+    });
+  if (typeof end !== "number") {
+    if (start !== 0) fail("slice", "a size known at run time needs start = 0", x);
+    return cut(0, sizesAtRunTime(graph, [end]), end.value.shape[end.axis]!);
+  }
   if (typeof dim !== "number") fail("slice", `axis ${axis} has a symbolic size`, x);
   const from = start < 0 ? start + dim : start;
   const to = Math.min(end < 0 ? end + dim : end, dim);
   if (!(from >= 0 && from < to)) fail("slice", `[${start}, ${end}) of axis ${axis} is empty`, x);
-  const shape = x.shape.map((d, i) => i === at ? to - from : d);
-  const graph = x.graph;
-  const inputs = [x, int64(graph, [from]), int64(graph, [to]), int64(graph, [at])];
-  return one("Slice", inputs, { dtype: x.dtype, shape });
+  return cut(from, int64(graph, [to]), to - from);
 }
 
 /** Adds zeros (or `value`) before and after each axis. */

@@ -273,7 +273,8 @@ export const vjpRules: Readonly<Record<string, VjpRule>> = {
   Sigmoid: pointwise((g, _, y) => ops.mul(g, ops.mul(y, ops.sub(1, y)))),
   Softplus: pointwise((g, x) => ops.mul(g, ops.sigmoid(x))),
   Tanh: pointwise((g, _, y) => ops.mul(g, ops.sub(1, ops.mul(y, y)))),
-  Relu: pointwise((g, _, y) => ops.where(ops.greater(y, 0), g, zero)),
+  // A product with the sign runs several times as fast as Where with a scalar branch.
+  Relu: pointwise((g, _, y) => ops.mul(g, ops.sign(y))),
   Gelu: gelu,
   Where: ({ node, grad, wants }) => {
     const [condition, a, b] = node.inputs as [Value, Value, Value];
@@ -355,5 +356,6 @@ export const vjpRules: Readonly<Record<string, VjpRule>> = {
   Greater: none,
   Less: none,
   Equal: none,
+  Sign: none,
   Shape: none,
 };
