@@ -115,8 +115,9 @@ export interface ScenePlan {
   readonly objects: readonly PlannedObject[];
 }
 
-/** Mirroring or turning these would draw what another name names. */
-const handed = /left|right|clockwise/;
+/** Mirrored, these would draw what another name names, or lettering that nobody could read. */
+const handed =
+  /left|right|clockwise|arrow|sign$|closet|place medal|calendar|eighteen|store|e-mail|mahjong|yen/;
 
 /** The share of an object that must stay in sight, else the scene is drawn without it. */
 const minVisible = 0.25;

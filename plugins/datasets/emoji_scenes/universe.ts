@@ -30,7 +30,7 @@ export const stylePackages: Readonly<Record<Style, string>> = {
 export interface EmojiCategory {
   /** Unicode code points in upper case hexadecimal, joined by "-", as emojibase writes them. */
   readonly hexcode: string;
-  /** The CLDR short name, unique in the universe, e.g. "slice of pizza" is called "pizza". */
+  /** The CLDR short name, unique in the universe, e.g. "dog face". */
   readonly name: string;
   /** The name first, then CLDR's keywords without repetition. */
   readonly captions: readonly string[];
