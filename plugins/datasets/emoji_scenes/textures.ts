@@ -35,89 +35,114 @@ export type StuffName = (typeof stuffCategories)[number];
 const side = 256;
 const mask = side - 1;
 
-interface Tables {
-  /** Five octaves of value noise, stretched to 0..1. */
-  fractal: Float32Array;
-  /** White noise, 0..1. */
-  grain: Float32Array;
-  /** Distance from the edge between Worley cells (F2 − F1, in cells), 0 on the edge. */
+/** Worley cells: jittered points, one per lattice square, and who is nearest. */
+interface Cells {
+  /** Distance from the border between cells (F2 − F1, in cells), 0 on the border. */
   edge: Float32Array;
-  /** Distance from the cell's own centre (F1, in cells). */
+  /** Distance from the cell's own point (F1, in cells). */
   centre: Float32Array;
-  /** One random value 0..1 per Worley cell. */
+  /** One random value 0..1 per cell. */
   tint: Float32Array;
 }
 
 /** Side of a Worley cell in table pixels. */
 const cell = 16;
 
-let tables: Tables | undefined;
+/** A function's value, computed when first asked for: tables take milliseconds. */
+function once<T>(make: () => T): () => T {
+  let value: T | undefined;
+  return () => value ??= make();
+}
 
-function makeTables(): Tables {
+/** Five octaves of value noise, stretched to 0..1. */
+const fractalTable = once(() => {
   const rng = new Rng(0x7e57);
-  const size = side * side;
-  const fractal = new Float32Array(size);
+  const fractal = new Float32Array(side * side);
   let amplitude = 1;
   for (let period = 4; period <= 64; period *= 2) {
     const lattice = Float32Array.from({ length: period * period }, () => rng.uniform());
     const step = side / period;
+    const fade = Float64Array.from({ length: step }, (_, i) => smoothstep(0, 1, i / step));
     for (let y = 0; y < side; y++) {
       const y0 = Math.floor(y / step);
-      const y1 = (y0 + 1) % period;
-      const v = y / step - y0;
-      const fy = v * v * (3 - 2 * v);
-      for (let x = 0; x < side; x++) {
-        const x0 = Math.floor(x / step);
+      const row0 = y0 * period;
+      const row1 = ((y0 + 1) % period) * period;
+      const fy = fade[y % step]!;
+      for (let x0 = 0; x0 < period; x0++) {
         const x1 = (x0 + 1) % period;
-        const u = x / step - x0;
-        const fx = u * u * (3 - 2 * u);
-        const above = lattice[y0 * period + x0]! * (1 - fx) + lattice[y0 * period + x1]! * fx;
-        const below = lattice[y1 * period + x0]! * (1 - fx) + lattice[y1 * period + x1]! * fx;
-        fractal[y * side + x]! += amplitude * (above * (1 - fy) + below * fy);
+        const left = lattice[row0 + x0]! * (1 - fy) + lattice[row1 + x0]! * fy;
+        const right = lattice[row0 + x1]! * (1 - fy) + lattice[row1 + x1]! * fy;
+        const at = y * side + x0 * step;
+        for (let i = 0; i < step; i++) {
+          fractal[at + i]! += amplitude * (left + (right - left) * fade[i]!);
+        }
       }
     }
     amplitude /= 2;
   }
-  let [low, high] = [Infinity, -Infinity];
-  for (const value of fractal) {
-    if (value < low) low = value;
-    if (value > high) high = value;
+  let low = Infinity;
+  let high = -Infinity;
+  for (let i = 0; i < fractal.length; i++) {
+    low = Math.min(low, fractal[i]!);
+    high = Math.max(high, fractal[i]!);
   }
-  for (let i = 0; i < size; i++) fractal[i] = (fractal[i]! - low) / (high - low);
+  for (let i = 0; i < fractal.length; i++) fractal[i] = (fractal[i]! - low) / (high - low);
+  return fractal;
+});
 
-  const grain = Float32Array.from({ length: size }, () => rng.uniform());
-  const edge = new Float32Array(size);
-  const centre = new Float32Array(size);
-  const tint = new Float32Array(size);
+/** White noise, 0..1. */
+const grainTable = once(() => {
+  const rng = new Rng(0x9ea1);
+  const grain = new Float32Array(side * side);
+  for (let i = 0; i < grain.length; i++) grain[i] = rng.uniform();
+  return grain;
+});
+
+const cellTables = once((): Cells => {
+  const rng = new Rng(0xce11);
+  const edge = new Float32Array(side * side);
+  const centre = new Float32Array(side * side);
+  const tint = new Float32Array(side * side);
   const cells = side / cell;
-  const points = Float32Array.from({ length: cells * cells * 3 }, () => rng.uniform());
-  for (let y = 0; y < side; y++) {
-    for (let x = 0; x < side; x++) {
-      let [first, second, nearest] = [Infinity, Infinity, 0];
-      for (let dy = -1; dy <= 1; dy++) {
-        for (let dx = -1; dx <= 1; dx++) {
-          const cx = Math.floor(x / cell) + dx;
-          const cy = Math.floor(y / cell) + dy;
-          const at = (((cy + cells) % cells) * cells + ((cx + cells) % cells)) * 3;
-          const ex = cx + 0.15 + 0.7 * points[at]! - x / cell;
-          const ey = cy + 0.15 + 0.7 * points[at + 1]! - y / cell;
-          const d = Math.sqrt(ex * ex + ey * ey);
-          if (d < first) [second, first, nearest] = [first, d, at];
-          else if (d < second) second = d;
+  const points = Float64Array.from({ length: cells * cells * 3 }, () => rng.uniform());
+  const px = new Float64Array(9);
+  const py = new Float64Array(9);
+  const pt = new Float64Array(9);
+  for (let cy = 0; cy < cells; cy++) {
+    for (let cx = 0; cx < cells; cx++) {
+      for (let i = 0; i < 9; i++) {
+        const nx = cx + (i % 3) - 1;
+        const ny = cy + Math.floor(i / 3) - 1;
+        const at = (((ny + cells) % cells) * cells + ((nx + cells) % cells)) * 3;
+        px[i] = nx + 0.15 + 0.7 * points[at]!;
+        py[i] = ny + 0.15 + 0.7 * points[at + 1]!;
+        pt[i] = points[at + 2]!;
+      }
+      for (let y = cy * cell; y < (cy + 1) * cell; y++) {
+        for (let x = cx * cell; x < (cx + 1) * cell; x++) {
+          let first = Infinity;
+          let second = Infinity;
+          let nearest = 0;
+          for (let i = 0; i < 9; i++) {
+            const dx = px[i]! - x / cell;
+            const dy = py[i]! - y / cell;
+            const d = dx * dx + dy * dy;
+            if (d < first) {
+              second = first;
+              first = d;
+              nearest = i;
+            } else if (d < second) second = d;
+          }
+          const at = y * side + x;
+          centre[at] = Math.sqrt(first);
+          edge[at] = Math.sqrt(second) - Math.sqrt(first);
+          tint[at] = pt[nearest]!;
         }
       }
-      edge[y * side + x] = second - first;
-      centre[y * side + x] = first;
-      tint[y * side + x] = points[nearest + 2]!;
     }
   }
-  return { fractal, grain, edge, centre, tint };
-}
-
-/** The noise tables, made on first use (some tens of milliseconds). */
-function noiseTables(): Tables {
-  return tables ??= makeTables();
-}
+  return { edge, centre, tint };
+});
 
 /**
  * Smooth fractal noise in 0..1, for curved borders between textures. Tiles every 256 units.
@@ -126,7 +151,7 @@ function noiseTables(): Tables {
  * @param y Any coordinate.
  */
 export function fractalNoise(x: number, y: number): number {
-  return bilinear(noiseTables().fractal, x, y);
+  return bilinear(fractalTable(), x, y);
 }
 
 function bilinear(table: Float32Array, x: number, y: number): number {
@@ -204,7 +229,7 @@ type Maker = (rng: Rng, width: number, height: number) => Recipe;
 
 const makers: Readonly<Record<StuffName, Maker>> = {
   sky(rng, _width, height) {
-    const { fractal } = noiseTables();
+    const fractal = fractalTable();
     const hue = rng.uniform(0.54, 0.63);
     const day = rng.uniform(0.75, 1);
     const s = rng.uniform(0.35, 0.8);
@@ -231,7 +256,8 @@ const makers: Readonly<Record<StuffName, Maker>> = {
     };
   },
   grass(rng) {
-    const { fractal, grain } = noiseTables();
+    const fractal = fractalTable();
+    const grain = grainTable();
     const hue = rng.uniform(0.23, 0.33);
     const s = rng.uniform(0.7, 1.3);
     const [ox, oy] = [rng.uniform(0, side), rng.uniform(0, side)];
@@ -252,7 +278,8 @@ const makers: Readonly<Record<StuffName, Maker>> = {
     };
   },
   sand(rng) {
-    const { fractal, grain } = noiseTables();
+    const fractal = fractalTable();
+    const grain = grainTable();
     const hue = rng.uniform(0.09, 0.13);
     const period = rng.uniform(7, 13);
     const [ox, oy] = [rng.uniform(0, side), rng.uniform(0, side)];
@@ -273,7 +300,8 @@ const makers: Readonly<Record<StuffName, Maker>> = {
     };
   },
   "brick wall"(rng) {
-    const { fractal, grain, tint } = noiseTables();
+    const fractal = fractalTable();
+    const grain = grainTable();
     const width = rng.uniform(16, 28);
     const height = width * rng.uniform(0.38, 0.5);
     const mortar = rng.uniform(1.2, 2.2);
@@ -290,7 +318,7 @@ const makers: Readonly<Record<StuffName, Maker>> = {
         const dy = (v - row) * height;
         const rough = nearest(grain, x + ox, y + oy);
         if (dx < mortar || dy < mortar) return 0.86 + 0.1 * rough;
-        const own = nearest(tint, column * 37, row * 53);
+        const own = nearest(grain, column * 37, row * 53);
         return 0.1 + 0.38 * own + 0.12 * rough + 0.16 * bilinear(fractal, x * 2 + ox, y * 2 + oy);
       },
       colours: ramp(
@@ -303,7 +331,7 @@ const makers: Readonly<Record<StuffName, Maker>> = {
     };
   },
   water(rng) {
-    const { fractal } = noiseTables();
+    const fractal = fractalTable();
     const hue = rng.uniform(0.5, 0.6);
     const s = rng.uniform(0.7, 1.3);
     const [ox, oy] = [rng.uniform(0, side), rng.uniform(0, side)];
@@ -324,7 +352,8 @@ const makers: Readonly<Record<StuffName, Maker>> = {
     };
   },
   "wooden planks"(rng) {
-    const { fractal, tint } = noiseTables();
+    const fractal = fractalTable();
+    const grain = grainTable();
     const upright = rng.integer(2) === 1;
     const width = rng.uniform(13, 26);
     const length = rng.uniform(70, 140);
@@ -337,7 +366,7 @@ const makers: Readonly<Record<StuffName, Maker>> = {
         const along = upright ? y + ox : x + ox;
         const across = (upright ? x + oy : y + oy) / width;
         const plank = Math.floor(across);
-        const own = nearest(tint, plank * 41, 17);
+        const own = nearest(grain, plank * 41, 17);
         const d = (across - plank) * width;
         const end = along / length + own * 7.3;
         if (d < 1.3 || (end - Math.floor(end)) * length < 1.3) return 0;
@@ -354,7 +383,7 @@ const makers: Readonly<Record<StuffName, Maker>> = {
     };
   },
   "plaid fabric"(rng) {
-    const { grain } = noiseTables();
+    const grain = grainTable();
     const sett = rng.uniform(22, 44);
     const [ox, oy] = [rng.uniform(0, side), rng.uniform(0, side)];
     const wide = rng.uniform(0.35, 0.5);
@@ -384,7 +413,8 @@ const makers: Readonly<Record<StuffName, Maker>> = {
     };
   },
   cobblestone(rng) {
-    const { edge, centre, tint, grain } = noiseTables();
+    const grain = grainTable();
+    const { edge, centre, tint } = cellTables();
     const s = rng.uniform(0.95, 1.6);
     const [ox, oy] = [rng.uniform(0, side), rng.uniform(0, side)];
     const hue = rng.uniform(0.05, 0.65);
@@ -408,7 +438,8 @@ const makers: Readonly<Record<StuffName, Maker>> = {
     };
   },
   "tiled floor"(rng) {
-    const { fractal, tint } = noiseTables();
+    const fractal = fractalTable();
+    const grain = grainTable();
     const size = rng.uniform(12, 24);
     const diagonal = rng.integer(3) === 0;
     const [ox, oy] = [rng.uniform(0, side), rng.uniform(0, side)];
@@ -425,7 +456,7 @@ const makers: Readonly<Record<StuffName, Maker>> = {
         if (d < 1.2) return 0.02;
         // A bevel lit from the upper left.
         const bevel = d < 2.4 ? 0.08 : 0;
-        const own = 0.08 * nearest(tint, i * 29, j * 43);
+        const own = 0.08 * nearest(grain, i * 29, j * 43);
         return 0.86 - contrast * ((i + j) & 1) + bevel - own -
           0.08 * bilinear(fractal, ox + x, oy + y);
       },
@@ -438,7 +469,8 @@ const makers: Readonly<Record<StuffName, Maker>> = {
     };
   },
   asphalt(rng) {
-    const { fractal, grain } = noiseTables();
+    const fractal = fractalTable();
+    const grain = grainTable();
     const [ox, oy] = [rng.uniform(0, side), rng.uniform(0, side)];
     const value = rng.uniform(0.3, 0.5);
     const hue = rng.uniform(0.5, 0.75);
@@ -457,7 +489,7 @@ const makers: Readonly<Record<StuffName, Maker>> = {
     };
   },
   marble(rng) {
-    const { fractal } = noiseTables();
+    const fractal = fractalTable();
     const s = rng.uniform(0.3, 0.6);
     const [ox, oy] = [rng.uniform(0, side), rng.uniform(0, side)];
     const slope = rng.uniform(-1, 1);
@@ -482,7 +514,8 @@ const makers: Readonly<Record<StuffName, Maker>> = {
     };
   },
   foliage(rng) {
-    const { fractal, edge, centre, tint } = noiseTables();
+    const fractal = fractalTable();
+    const { edge, centre, tint } = cellTables();
     const s = rng.uniform(1.4, 2.2);
     const [ox, oy] = [rng.uniform(0, side), rng.uniform(0, side)];
     const hue = rng.uniform(0.26, 0.4);
