@@ -96,7 +96,7 @@ async function drawLegend(
     const baseline = y + line / 2 + size * 0.36;
     svg += `<rect x="${x.toFixed(1)}" y="${(y + (line - swatch) / 2).toFixed(1)}" ` +
       `width="${swatch}" height="${swatch}" rx="${size * 0.25}" fill="${toHex(colour)}" ` +
-      `stroke="#000" stroke-opacity="0.15" stroke-linejoin="round"/>`;
+      `stroke="#000" stroke-opacity="0.15"/>`;
     const at = x + swatch + gap;
     svg += `<g transform="translate(${at.toFixed(1)} ${baseline.toFixed(1)})" fill="${INK}">` +
       `${name.svg}</g>`;

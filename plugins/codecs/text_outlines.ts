@@ -99,8 +99,8 @@ interface Icons {
 }
 let emoji: Promise<Icons> | undefined;
 
-/** An emoji as the Noto project draws it, in a box of 1×1; null where it has no drawing. */
-async function emojiBody(grapheme: string): Promise<string | null> {
+/** An emoji as the Noto project draws it, in a square box; null where it has no drawing. */
+async function emojiDrawing(grapheme: string): Promise<{ body: string; side: number } | null> {
   emoji ??= (async () => {
     const read = async (file: string) =>
       JSON.parse(await readFile(require.resolve(`@iconify-json/noto/${file}`), "utf8"));
@@ -114,7 +114,7 @@ async function emojiBody(grapheme: string): Promise<string | null> {
   const icon = icons[name] ?? icons[aliases[name]?.parent ?? ""];
   if (icon === undefined) return null;
   const side = icon.width ?? width;
-  return `<g transform="scale(${1 / side})">${icon.body}</g>`;
+  return { body: icon.body, side };
 }
 
 const graphemes = new Intl.Segmenter(undefined, { granularity: "grapheme" });
@@ -136,13 +136,13 @@ export async function outlineText(text: string, size: number): Promise<TextOutli
     const { segment } of graphemes.segment(text.normalize("NFC").replace(/\p{C}(?<!\p{Cf})/gu, " "))
   ) {
     if (pictographic.test(segment)) {
-      const body = await emojiBody(segment);
-      if (body === null) return null;
+      const drawing = await emojiDrawing(segment);
+      if (drawing === null) return null;
       const side = size * 1.15;
+      // A viewport of its own: some drawings reach out of their box.
       parts.push(
-        `<g transform="translate(${x.toFixed(2)} ${
-          (-0.92 * size).toFixed(2)
-        }) scale(${side})">${body}</g>`,
+        `<svg x="${x.toFixed(2)}" y="${(-0.92 * size).toFixed(2)}" width="${side}" ` +
+          `height="${side}" viewBox="0 0 ${drawing.side} ${drawing.side}">${drawing.body}</svg>`,
       );
       x += side * 1.04;
       continue;
