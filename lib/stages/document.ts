@@ -185,7 +185,7 @@ export async function buildPipeline(
   const { inputs, stages } = checkDocument(document, registry);
   const opened = await Promise.allSettled(
     stages.map(({ role, name, options }) =>
-      openStage(registry.get(role, name), options, { device, models })
+      openStage(registry.get(role, name), options ?? {}, { device, models })
     ),
   );
   const ready: AnyStage[] = [];

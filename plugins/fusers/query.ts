@@ -1,0 +1,17 @@
+/**
+ * The fuser that listens to the decoder alone.
+ *
+ * @module
+ */
+import { definePlugin } from "../../lib/stages/plugin.ts";
+
+/** `fused = F_Q`: every mask is judged by its query embedding. */
+export const queryFuser = definePlugin({
+  role: "fuser",
+  name: "query",
+  description: "the query embeddings alone",
+  needs: ["queryEmbeddings"],
+  gives: ["fused"],
+  options: {},
+  create: () => ({ run: ({ queryEmbeddings }) => ({ fused: queryEmbeddings }) }),
+});

@@ -1,0 +1,52 @@
+/**
+ * Mask pooling as a stage.
+ *
+ * @module
+ */
+import { MaskPooling } from "../../kernels/mask_pooling/mask_pooling.ts";
+import { definePlugin } from "../../lib/stages/plugin.ts";
+import { HostTensor } from "../../lib/tensor.ts";
+
+/**
+ * `F_C[n] = Σ_p a_np X_p / (Σ_p a_np + ε)`: the mean of the dense features under each mask, with
+ * `a = [M > 0]` (hard) or `sigmoid(M)` (soft), M resized to the features' size. On WebGPU the WGSL
+ * kernel runs, elsewhere the same as an ONNX graph.
+ */
+export const maskPooling = definePlugin({
+  role: "pooler",
+  name: "mask_pooling",
+  description: "the mean of the dense features under each mask",
+  needs: ["features", "maskLogits"],
+  gives: ["pooled"],
+  options: {
+    mode: {
+      type: "string",
+      description: "how a mask logit weighs a pixel: 1 above 0, or its sigmoid",
+      default: "hard",
+      enum: ["hard", "soft"],
+    },
+  },
+  create({ mode }, { device }) {
+    const kernel = new MaskPooling(device, { mode });
+    return {
+      async run({ features, maskLogits }) {
+        const masks = await kernel.run({ features, maskLogits });
+        try {
+          const empty = Uint8Array.from(await masks.empty(), Number);
+          return {
+            pooled: {
+              embeddings: masks.pooled,
+              empty: new HostTensor("uint8", [empty.length], empty),
+            },
+          };
+        } catch (error) {
+          masks.pooled.dispose();
+          throw error;
+        } finally {
+          masks.area.dispose();
+        }
+      },
+      dispose: () => kernel.dispose(),
+    };
+  },
+});
