@@ -23,8 +23,10 @@ export interface DimOf {
 // ---------------------------------------------------------------- helpers
 
 function fail(op: string, reason: string, ...operands: Value[]): never {
+  // ONNX says "ReduceSum" where the caller wrote `reduceSum`.
+  const name = op[0]!.toLowerCase() + op.slice(1);
   throw new ShapeError(
-    `${op}: ${operands.map((v) => formatShape(v.shape)).join(" · ")}: ${reason}`,
+    `${name}: ${operands.map((v) => formatShape(v.shape)).join(" · ")}: ${reason}`,
   );
 }
 
@@ -251,6 +253,7 @@ export function where(condition: Value, a: Operand, b: Operand): Value {
   if (condition.dtype !== "bool") {
     fail("where", `the condition is ${condition.dtype}, not bool`, condition);
   }
+  if (x.dtype !== y.dtype) fail("where", `element types ${x.dtype} and ${y.dtype} differ`, x, y);
   return one("Where", [condition, x, y], { dtype: x.dtype, shape });
 }
 
@@ -383,8 +386,11 @@ export function convTranspose(
     fail("convTranspose", "input and weight need four axes", x, weight);
   }
   const [channels, perGroup, kh, kw] = weight.staticShape() as [number, number, number, number];
-  if (x.shape[1] !== channels) {
-    fail("convTranspose", `the weight takes ${channels} channels`, x, weight);
+  if (x.shape[1] !== channels || channels % g.groups !== 0) {
+    fail("convTranspose", `the weight takes ${channels} channels, ${g.groups} groups`, x, weight);
+  }
+  if (bias !== null && (bias.rank !== 1 || bias.shape[0] !== perGroup * g.groups)) {
+    fail("convTranspose", `the bias must have ${perGroup * g.groups} elements`, x, weight, bias);
   }
   const size = (dim: Dim, kernel: number, axis: 0 | 1): Dim => {
     const stride = g.strides[axis];
@@ -399,6 +405,9 @@ export function convTranspose(
     size(x.shape[2]!, kh, 0),
     size(x.shape[3]!, kw, 1),
   ];
+  if (Number(shape[2]) < 1 || Number(shape[3]) < 1) {
+    fail("convTranspose", "the padding leaves nothing of the result", x, weight);
+  }
   return one("ConvTranspose", [x, weight, bias], { dtype: x.dtype, shape }, {
     ...convAttributes([kh, kw], g),
     output_padding: { ints: outputPadding },
@@ -557,6 +566,7 @@ export function transpose(x: Value, permutation: readonly number[]): Value {
 
 /** Inserts axes of size 1 at these positions of the result. */
 export function unsqueeze(x: Value, axes: readonly number[]): Value {
+  if (axes.length === 0) return x;
   const rank = x.rank + axes.length;
   const at = axes.map((axis) => axis < 0 ? axis + rank : axis);
   if (new Set(at).size !== at.length || at.some((axis) => !(axis >= 0 && axis < rank))) {
@@ -570,8 +580,11 @@ export function unsqueeze(x: Value, axes: readonly number[]): Value {
 
 /** Removes axes of size 1. */
 export function squeeze(x: Value, axes: readonly number[]): Value {
+  // ONNX Runtime takes an empty list of axes for "every axis of size 1".
+  if (axes.length === 0) return x;
   const at = axes.map((axis) => normalizeAxis("squeeze", x, axis)).sort((a, b) => a - b);
   if (at.some((axis) => x.shape[axis] !== 1)) fail("squeeze", `axes [${axes}] are not all 1`, x);
+  if (new Set(at).size !== at.length) fail("squeeze", `axes [${axes}] repeat`, x);
   const shape = x.shape.filter((_, i) => !at.includes(i));
   return one("Squeeze", [x, int64(x.graph, at)], { dtype: x.dtype, shape });
 }

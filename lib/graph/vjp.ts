@@ -5,6 +5,7 @@
  * @module
  */
 import { ShapeError } from "../errors.ts";
+import { formatShape } from "../tensor.ts";
 import type { Dim, GraphNode, Value } from "./graph.ts";
 import * as ops from "./ops.ts";
 
@@ -80,12 +81,10 @@ const matMul: VjpRule = ({ node, grad, wants }) => {
   const [a, b] = node.inputs as [Value, Value];
   if (b.rank === 2) {
     // A shared right-hand matrix (a weight): flat products, which ONNX Runtime runs fastest.
-    const rows = ops.reshape(grad, [-1, b.shape[1] as number]);
+    const rows = ops.reshape(grad, [-1, ops.dimOf(b, 1)]);
     return [
       wants(0) ? ops.reshape(ops.gemm(rows, b, { transposeB: true }), sizesOf(a)) : null,
-      wants(1)
-        ? ops.gemm(ops.reshape(a, [-1, b.shape[0] as number]), rows, { transposeA: true })
-        : null,
+      wants(1) ? ops.gemm(ops.reshape(a, [-1, ops.dimOf(b, 0)]), rows, { transposeA: true }) : null,
     ];
   }
   return [
@@ -137,14 +136,23 @@ const layerNorm: VjpRule = ({ node, grad, wants }) => {
   return [dx, wants(1) ? over(ops.mul(grad, normal)) : null, wants(2) ? over(grad) : null];
 };
 
-function reduced(rule: (g: Value, x: Value, y: Value, count: number) => Value): VjpRule {
+/** A size that a rule has to know; NaN in its place would poison the gradient without a word. */
+function knownSize(node: GraphNode, x: Value, axis: number): number {
+  const dim = x.shape[axis];
+  if (typeof dim === "number") return dim;
+  throw new ShapeError(
+    `${node.op}: ${formatShape(x.shape)}: its gradient needs the size of axis ${axis} as a number`,
+  );
+}
+
+function reduced(rule: (g: Value, x: Value, y: Value, count: () => number) => Value): VjpRule {
   return ({ node, grad }) => {
     const x = node.inputs[0]!;
     const axes = constantInts(node.inputs[1]);
     if (axes.length === 0) return [grad];
     const keep = attribute(node, "keepdims") === 1;
     const kept = (value: Value) => keep ? value : ops.unsqueeze(value, axes);
-    const count = axes.reduce((n, axis) => n * Number(x.shape[axis]), 1);
+    const count = () => axes.reduce((n, axis) => n * knownSize(node, x, axis), 1);
     return [rule(kept(grad), x, kept(node.outputs[0]!), count)];
   };
 }
@@ -156,7 +164,17 @@ function convWeightGradient(
   weight: Value,
   g: Required<ops.ConvOptions>,
 ): Value {
-  if (g.groups !== 1) throw new ShapeError("conv: gradients need groups = 1");
+  if (g.groups > 1) {
+    const groups = (value: Value) => {
+      const size = Number(value.shape[1]) / g.groups;
+      return ops.split(value, Array<number>(g.groups).fill(size), 1);
+    };
+    const grads = groups(grad);
+    const parts = groups(x).map((part, i) =>
+      convWeightGradient(part, grads[i]!, weight, { ...g, groups: 1 })
+    );
+    return ops.concat(parts, 0);
+  }
   const full = ops.conv(ops.transpose(x, [1, 0, 2, 3]), ops.transpose(grad, [1, 0, 2, 3]), null, {
     strides: g.dilations as [number, number],
     dilations: g.strides as [number, number],
@@ -181,12 +199,13 @@ const conv: VjpRule = ({ node, grad, wants }) => {
   const g = geometryOf(node);
   let dx: Value | null = null;
   if (wants(0)) {
-    if (g.groups !== 1) throw new ShapeError("conv: gradients need groups = 1");
-    const bare = ops.convTranspose(grad, weight, null, g);
-    const extra = [2, 3].map((axis) => Number(x.shape[axis]) - Number(bare.shape[axis]));
-    dx = extra[0] === 0 && extra[1] === 0
-      ? bare
-      : ops.convTranspose(grad, weight, null, { ...g, outputPadding: extra as [number, number] });
+    // Rows and columns at the end that no window reached.
+    const extra = [0, 1].map((i) => {
+      const span = g.dilations[i]! * (weight.staticShape()[i + 2]! - 1) + 1;
+      const reached = g.strides[i]! * (knownSize(node, grad, i + 2) - 1) + span;
+      return knownSize(node, x, i + 2) + g.pads[i]! + g.pads[i + 2]! - reached;
+    });
+    dx = ops.convTranspose(grad, weight, null, { ...g, outputPadding: extra as [number, number] });
   }
   return [
     dx,
@@ -198,7 +217,6 @@ const conv: VjpRule = ({ node, grad, wants }) => {
 const convTranspose: VjpRule = ({ node, grad, wants }) => {
   const [x, weight] = node.inputs as [Value, Value];
   const g = geometryOf(node);
-  if (g.groups !== 1) throw new ShapeError("convTranspose: gradients need groups = 1");
   return [
     wants(0) ? ops.conv(grad, weight, null, g) : null,
     wants(1) ? convWeightGradient(grad, x, weight, g) : null,
@@ -221,8 +239,8 @@ export function bilinearMatrix(from: number, to: number): Float64Array {
 
 const resize: VjpRule = ({ node, grad }) => {
   const x = node.inputs[0]!;
-  const [, , fromHeight, fromWidth] = x.shape.map(Number) as [number, number, number, number];
-  const [, , toHeight, toWidth] = grad.shape.map(Number) as [number, number, number, number];
+  const [fromHeight, fromWidth] = [knownSize(node, x, 2), knownSize(node, x, 3)];
+  const [toHeight, toWidth] = [knownSize(node, grad, 2), knownSize(node, grad, 3)];
   const matrix = (from: number, to: number) =>
     x.graph.constant(Array.from(bilinearMatrix(from, to)), [to, from], x.dtype);
   const rows = ops.matMul(grad, matrix(fromWidth, toWidth));
@@ -292,7 +310,7 @@ export const vjpRules: Readonly<Record<string, VjpRule>> = {
   LogSoftmax: logSoftmax,
   LayerNormalization: layerNorm,
   ReduceSum: reduced((g, x) => ops.expand(g, sizesOf(x))),
-  ReduceMean: reduced((g, x, _, count) => ops.expand(ops.mul(g, 1 / count), sizesOf(x))),
+  ReduceMean: reduced((g, x, _, count) => ops.expand(ops.mul(g, 1 / count()), sizesOf(x))),
   // Ties share the gradient, as in PyTorch's amax.
   ReduceMax: ({ node, grad, wants }) =>
     reduced((g, x, y) => {
@@ -312,7 +330,7 @@ export const vjpRules: Readonly<Record<string, VjpRule>> = {
   Split: ({ grad }) => [grad, null],
   Concat: ({ node, grad }) => {
     const axis = attribute(node, "axis");
-    return ops.split(grad, node.inputs.map((input) => Number(input!.shape[axis])), axis);
+    return ops.split(grad, node.inputs.map((input) => knownSize(node, input!, axis)), axis);
   },
   Slice: ({ node, grad }) => {
     const x = node.inputs[0]!;
