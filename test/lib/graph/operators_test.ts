@@ -1,0 +1,190 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { gradients } from "../../../lib/graph/gradient.ts";
+import { Graph, type Value } from "../../../lib/graph/graph.ts";
+import * as ops from "../../../lib/graph/ops.ts";
+import { vjpRules } from "../../../lib/graph/vjp.ts";
+import { Rng } from "../../../lib/rng.ts";
+import { HostTensor, sizeOf } from "../../../lib/tensor.ts";
+import { ortNodeEngine } from "../../../plugins/runtimes/ort_node.ts";
+import { type Array64, arrayOf, interpret } from "./interpreter.ts";
+import { dtypeOf, fill, helpers, type OperatorCase, operatorCases } from "./operator_cases.ts";
+
+const engine = await ortNodeEngine({ threads: 1 });
+
+interface Built {
+  graph: Graph;
+  inputs: Value[];
+  results: Value[];
+  loss: Value;
+  wants: boolean[];
+  feeds: Record<string, Array64>;
+}
+
+/** The case in a graph of its own, with a loss that weighs every element of every result. */
+function graphOf(c: OperatorCase, seed: number, float: "float32" | "float64"): Built {
+  const graph = new Graph("case");
+  const inputs = c.operands.map(({ shape, domain }, i) =>
+    graph.input(`x${i}`, shape, dtypeOf(domain, float))
+  );
+  const elements = fill(c.operands, seed);
+  const feeds = Object.fromEntries(c.operands.map(({ shape }, i) => {
+    // What a float32 engine sees is what the interpreter gets.
+    const data = float === "float32" ? Float32Array.from(elements[i]!) : elements[i]!;
+    return [`x${i}`, arrayOf(data, shape)];
+  }));
+  const applied = c.apply(inputs, graph);
+  const results = Array.isArray(applied) ? applied : [applied];
+  const rng = new Rng(seed + 1);
+  const terms = results.map((y) => {
+    const shape = y.staticShape();
+    const weights = Array.from({ length: sizeOf(shape) }, () => rng.normal());
+    const wide = y.dtype === float ? y : ops.cast(y, float);
+    return ops.reduceSum(ops.mul(wide, graph.constant(weights, shape, float)));
+  });
+  const loss = terms.reduce((a, b) => ops.add(a, b));
+  const wants = inputs.map((x, i) => x.dtype === float && (c.wants?.[i] ?? true));
+  return { graph, inputs, results, loss, wants, feeds };
+}
+
+function assertClose(actual: Array64, expected: Array64, tolerance: number, what: string): void {
+  assert.deepEqual([...actual.shape], [...expected.shape], `${what}: shape`);
+  const scale = expected.data.reduce((most, v) => Math.max(most, Math.abs(v)), 1);
+  expected.data.forEach((value, i) => {
+    const error = Math.abs(actual.data[i]! - value);
+    assert.ok(error <= tolerance * scale, `${what}[${i}]: ${actual.data[i]} is not ${value}`);
+  });
+}
+
+const describe = (c: OperatorCase) =>
+  `${c.operands.map((o) => `[${o.shape}]`).join(" ")} ${c.note ?? ""}`;
+
+/** Central differences of the loss by every element of one input. */
+function differences({ graph, loss, feeds }: Built, name: string): Array64 {
+  const x = feeds[name]!;
+  const step = 1e-5;
+  const at = (i: number, value: number) => {
+    const moved = { shape: x.shape, data: x.data.with(i, value) };
+    return interpret(graph, { ...feeds, [name]: moved }, [loss])[0]!.data[0]!;
+  };
+  const slopes = x.data.map((v, i) => (at(i, v + step) - at(i, v - step)) / (2 * step));
+  return { shape: x.shape, data: slopes };
+}
+
+Deno.test("every operator has cases", () => {
+  const operators = Object.entries(ops).filter(([name, f]) =>
+    typeof f === "function" && !helpers.includes(name)
+  );
+  assert.deepEqual(
+    operators.map(([name]) => name).sort(),
+    Object.keys(operatorCases).sort(),
+    "an operator without a case in operator_cases.ts, or a case without an operator",
+  );
+});
+
+for (const [name, cases] of Object.entries(operatorCases)) {
+  Deno.test(`${name}: declared shapes, and ONNX Runtime's values and gradients`, async () => {
+    await fc.assert(
+      fc.asyncProperty(cases, fc.nat(1e6), async (c, seed) => {
+        const built = graphOf(c, seed, "float32");
+        const { graph, inputs, results, loss, wants, feeds } = built;
+        const targets = inputs.filter((_, i) => wants[i]);
+        const values = [...results, ...gradients(loss, targets)];
+        values.forEach((value, i) => graph.output(`y${i}`, value));
+        const expected = interpret(graph, feeds, values);
+        values.forEach((value, i) => {
+          assert.deepEqual([...value.shape], [...expected[i]!.shape], describe(c));
+        });
+        const session = await engine.load(graph.toOnnx());
+        const given = await session.run(
+          Object.fromEntries(inputs.map((x) => {
+            const { shape, data } = feeds[x.name]!;
+            const tensor = x.dtype === "int64"
+              ? new HostTensor("int64", shape, BigInt64Array.from(data, BigInt))
+              : new HostTensor("float32", shape, Float32Array.from(data));
+            return [x.name, tensor];
+          })),
+        );
+        for (const [i, value] of values.entries()) {
+          const tensor = given[`y${i}`]!;
+          assert.equal(tensor.dtype, value.dtype, describe(c));
+          const what = `${i < results.length ? "result" : "gradient"} ${i} of ${describe(c)}`;
+          const array = arrayOf(await tensor.read(), tensor.shape);
+          assertClose(array, expected[i]!, i < results.length ? 1e-5 : 5e-5, what);
+        }
+        await session.dispose();
+      }),
+      { numRuns: 25 },
+    );
+  });
+
+  Deno.test(`${name}: gradients are the slopes of the interpreter`, () => {
+    fc.assert(
+      fc.property(cases, fc.nat(1e6), (c, seed) => {
+        const built = graphOf(c, seed, "float64");
+        const { graph, inputs, loss, wants, feeds } = built;
+        const targets = inputs.filter((_, i) => wants[i]);
+        const grads = gradients(loss, targets);
+        const values = interpret(graph, feeds, grads);
+        targets.forEach((target, i) => {
+          assert.deepEqual(grads[i]!.shape, target.shape, describe(c));
+          assert.equal(grads[i]!.dtype, target.dtype);
+          const slopes = c.stops
+            ? arrayOf(new Float64Array(sizeOf(target.staticShape())), target.staticShape())
+            : differences(built, target.name);
+          assertClose(values[i]!, slopes, 1e-7, `gradient by ${target.name} of ${describe(c)}`);
+        });
+      }),
+      { numRuns: 40 },
+    );
+  });
+}
+
+Deno.test("every vector-Jacobian rule is met by some case", () => {
+  const met = new Set<string>();
+  for (const cases of Object.values(operatorCases)) {
+    for (const c of fc.sample(cases, { numRuns: 30, seed: 7 })) {
+      const { graph, inputs, loss, wants } = graphOf(c, 1, "float64");
+      gradients(loss, inputs.filter((_, i) => wants[i]));
+      for (const node of graph.nodes) met.add(node.op);
+    }
+  }
+  assert.deepEqual(Object.keys(vjpRules).filter((op) => !met.has(op) && op !== "Shape"), []);
+});
+
+Deno.test("huge, tiny and zero elements come out as they should", async () => {
+  const edges = Float32Array.of(
+    ...[-1e30, -1e4, -100, -20, -5, -1, -1e-4, -1e-30, 0],
+    ...[1e-30, 1e-4, 1, 5, 20, 100, 1e4, 1e30],
+  );
+  const list = (f: (x: Value) => Value) => f;
+  const functions = {
+    sigmoid: list(ops.sigmoid),
+    softplus: list(ops.softplus),
+    tanh: list(ops.tanh),
+    relu: list(ops.relu),
+    erf: list(ops.erf),
+    gelu: list(ops.gelu),
+    quickGelu: list(ops.quickGelu),
+    softmax: list(ops.softmax),
+    logSoftmax: list(ops.logSoftmax),
+    exp: list((x) => ops.exp(ops.min(x, 50))),
+    l2Normalize: list((x) => ops.l2Normalize(ops.mul(ops.min(ops.max(x, -1e4), 1e4), 1e-8))),
+    zeroVector: list((x) => ops.l2Normalize(ops.mul(x, 0))),
+  };
+  const graph = new Graph("edges");
+  const x = graph.input("x", [edges.length]);
+  for (const [name, f] of Object.entries(functions)) graph.output(name, f(x));
+  const session = await engine.load(graph.toOnnx());
+  const given = await session.run({ x: new HostTensor("float32", [edges.length], edges) });
+  for (const [name, value] of graph.outputs) {
+    const expected = interpret(graph, { x: arrayOf(edges) }, [value])[0]!;
+    const actual = await given[name]!.read();
+    expected.data.forEach((wanted, i) => {
+      const error = Math.abs(Number(actual[i]) - wanted);
+      const what = `${name}(${edges[i]}) is ${actual[i]}, not ${wanted}`;
+      assert.ok(error <= 1e-5 * Math.abs(wanted) + 1e-6, what);
+    });
+  }
+  await session.dispose();
+});
