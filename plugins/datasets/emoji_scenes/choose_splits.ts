@@ -13,7 +13,7 @@
 import { readFile, rename, writeFile } from "node:fs/promises";
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { InputError, OvsError } from "../../../lib/errors.ts";
+import { InputError, OptionError, OvsError } from "../../../lib/errors.ts";
 import {
   chooseNearAndFar,
   chooseSeen,
@@ -41,10 +41,16 @@ async function main(args: string[]): Promise<void> {
     console.log(`${names.length} names → ${values.names}`);
     return;
   }
+  const sameMeaning = Number(values.same);
+  if (!(sameMeaning > -1 && sameMeaning <= 1)) {
+    throw new OptionError(`--same ${values.same}: must be a cosine above -1, up to 1`);
+  }
   const seen = chooseSeen();
   let chosen: { near: string[]; far: string[] } = { near: [], far: [] };
   if (values.embeddings !== undefined) {
-    const bytes = await readFile(values.embeddings);
+    const bytes = await readFile(values.embeddings).catch((cause) => {
+      throw new InputError(`${values.embeddings}: can't be read`, { cause });
+    });
     const dimensions = bytes.byteLength / 4 / names.length;
     if (!Number.isInteger(dimensions) || dimensions < 1) {
       throw new InputError(
@@ -55,7 +61,7 @@ async function main(args: string[]): Promise<void> {
       bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength),
     );
     chosen = chooseNearAndFar(names, seenNames({ seen }), rows, dimensions, {
-      sameMeaning: Number(values.same),
+      sameMeaning,
       candidates: distinctCategories().map(({ name }) => name),
     });
   }

@@ -47,6 +47,12 @@ export interface Splits {
    * @throws {InputError} When read before they have been chosen.
    */
   readonly far: readonly number[];
+  /**
+   * What scenes for training may show as "others": distinct categories in none of the three splits,
+   * so that the decoder meets no test category and no twin of a seen one under that label.
+   * @throws {InputError} When read before near and far have been chosen.
+   */
+  readonly others: readonly number[];
 }
 
 /** Signs rather than pictures: what they show can't be told from their name, or hardly. */
@@ -265,6 +271,10 @@ export function loadSplits(): Splits {
     },
     get far() {
       return indices("far");
+    },
+    get others() {
+      const used = new Set([...indices("seen"), ...indices("near"), ...indices("far")]);
+      return distinctCategories().map(({ index }) => index).filter((index) => !used.has(index));
     },
   };
 }

@@ -446,6 +446,21 @@ Deno.test("splits: 159 seen emoji and 12 textures make 171 distinct names", () =
   assert.ok(seen.every((index) => distinct.has(index)));
 });
 
+Deno.test("splits: near and far, once chosen, are disjoint and full; before that, an error", async () => {
+  const url = new URL("../../../plugins/datasets/emoji_scenes/splits.json", import.meta.url);
+  const { near, far } = JSON.parse(await readFile(url, "utf8"));
+  const splits = loadSplits();
+  if (near.length === 0) {
+    assert.throws(() => splits.near, (e) => e instanceof InputError && /"near"/.test(e.message));
+    assert.throws(() => splits.others, InputError);
+  } else {
+    assert.deepEqual([near.length, far.length], [150, 286]);
+    const all = [...splits.seen, ...splits.near, ...splits.far, ...splits.others];
+    assert.equal(new Set(all).size, all.length);
+    assert.equal(all.length, distinctCategories().length);
+  }
+});
+
 Deno.test("splits: far and near as defined, on random embeddings", () => {
   fc.assert(
     fc.property(fc.integer(), fc.double({ min: 0.5, max: 1.01, noNaN: true }), (seed, same) => {
