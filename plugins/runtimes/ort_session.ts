@@ -10,9 +10,9 @@ import type {
   TensorConstructor,
 } from "onnxruntime-common";
 import { DeviceLostError, ModelError, ShapeError } from "../../lib/errors.ts";
-import { type GpuDType, GpuTensor } from "../../lib/gpu_tensor.ts";
 import type { Session } from "../../lib/runtime.ts";
 import { type DType, formatShape, HostTensor, type Tensor } from "../../lib/tensor.ts";
+import { GpuTensor } from "../../kernels/dispatch/gpu_tensor.ts";
 
 /** The part of an ONNX Runtime package that the engines use. */
 export interface Ort {
@@ -169,9 +169,12 @@ export class OrtSession implements Session {
   }
 
   async #toOrt(tensor: Tensor): Promise<OrtTensor> {
-    if (this.#gpu && tensor instanceof GpuTensor && tensor.device === this.#gpu) {
+    if (
+      this.#gpu && tensor instanceof GpuTensor && tensor.gpu === this.#gpu &&
+      tensor.dtype !== "float64"
+    ) {
       return this.#ort.Tensor.fromGpuBuffer(tensor.buffer, {
-        dataType: tensor.dtype as GpuDType,
+        dataType: tensor.dtype,
         dims: tensor.shape,
       });
     }
@@ -184,7 +187,7 @@ export class OrtSession implements Session {
     if (tensor.location === "gpu-buffer" && this.#gpu && type !== "float64") {
       // The package's type of its buffers leaves out all but their size.
       const buffer = tensor.gpuBuffer as GPUBuffer;
-      return new GpuTensor(this.#gpu, type, dims, buffer, () => tensor.dispose());
+      return GpuTensor.wrap(this.#gpu, buffer, type, dims, () => tensor.dispose());
     }
     const data = tensor.data as HostTensor["data"];
     // Where the runtime has Float16Array, half floats arrive as one.

@@ -7,6 +7,7 @@ import type { InferenceSession } from "onnxruntime-common";
 import { DeviceError } from "../../lib/errors.ts";
 import type { Engine, LoadOptions, Session } from "../../lib/runtime.ts";
 import { modelError, type Ort, OrtSession, reason } from "./ort_session.ts";
+import { withRuntimeDir } from "./quiet_driver.ts";
 
 let library: Promise<Ort> | null = null;
 
@@ -70,7 +71,10 @@ export async function ortWebEngine(options: OrtWebOptions = {}): Promise<Engine>
         ...(gpu ? { preferredOutputLocation: "gpu-buffer" } : {}),
       };
       try {
-        const session = await exclusively(() => ort.InferenceSession.create(model, sessionOptions));
+        // The first one makes the library look at the adapters, whatever device it is given.
+        const session = await exclusively(() =>
+          withRuntimeDir(() => ort.InferenceSession.create(model, sessionOptions))
+        );
         return new OrtSession(ort, session, gpu ?? null, options.isLost, exclusively);
       } catch (error) {
         throw modelError(error, model.length);

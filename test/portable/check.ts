@@ -1,0 +1,49 @@
+/**
+ * Checks that run unchanged in Deno, Node and the browser, and tell a test runner how they went.
+ *
+ * @module
+ */
+
+/** One named check; it fails by throwing. */
+export interface Check {
+  /** Unique among all checks. */
+  readonly name: string;
+  /** Throws where something is wrong. */
+  run(): Promise<void> | void;
+}
+
+/** How a check went. */
+export interface CheckResult {
+  /** The check's name. */
+  readonly name: string;
+  /** What was thrown; null where the check passed. */
+  readonly error: string | null;
+}
+
+/** Throws unless `condition` holds. */
+export function ensure(condition: boolean, message: string): asserts condition {
+  if (!condition) throw new Error(message);
+}
+
+/** Runs `task` and returns what it throws; throws where it throws nothing. */
+export async function thrownBy(task: () => unknown): Promise<unknown> {
+  try {
+    await task();
+  } catch (error) {
+    return error;
+  }
+  throw new Error("nothing was thrown");
+}
+
+/** Runs the checks one after another. */
+export async function* runChecks(checks: readonly Check[]): AsyncGenerator<CheckResult> {
+  for (const { name, run } of checks) {
+    let error: string | null = null;
+    try {
+      await run();
+    } catch (thrown) {
+      error = thrown instanceof Error ? thrown.stack ?? thrown.message : String(thrown);
+    }
+    yield { name, error };
+  }
+}

@@ -1,0 +1,35 @@
+/**
+ * The program that every runtime runs: all portable checks, one line of output for each.
+ * Arguments (of the command line, or of the page's address): `list` only names the checks, `cpu`
+ * leaves out those that need a GPU.
+ *
+ * @module
+ */
+import type { AcquireOptions } from "../../plugins/runtimes/mod.ts";
+import { type Check, runChecks } from "./check.ts";
+import { cpuChecks, gpuChecks } from "./runtime_checks.ts";
+
+const { process, location } = globalThis as {
+  process?: { argv: string[] };
+  location?: { search: string };
+};
+const inBrowser = !process;
+const args = inBrowser ? [...new URLSearchParams(location?.search).keys()] : process.argv.slice(2);
+
+const seed = 20250701;
+const options: AcquireOptions = inBrowser ? { wasmPaths: "/onnxruntime-web/" } : {};
+const checks: Check[] = [
+  ...cpuChecks(options, seed),
+  ...(args.includes("cpu") ? [] : gpuChecks(options, seed)),
+];
+
+function report(line: Record<string, unknown>): void {
+  console.log(`ovstage-check ${JSON.stringify(line)}`);
+}
+
+if (args.includes("list")) {
+  for (const { name } of checks) report({ name });
+} else {
+  for await (const result of runChecks(checks)) report({ ...result });
+}
+report({ done: true });
