@@ -14,11 +14,11 @@
  */
 import { PipelineError } from "../errors.ts";
 import { type OptionValue, readOptions } from "./options.ts";
-import { checkOrder, disposeAll, Pipeline } from "./pipeline.ts";
-import { openStage, type StageEnvironment } from "./plugin.ts";
+import { checkOrder, Pipeline } from "./pipeline.ts";
+import { openAll, openStage, type StageEnvironment } from "./plugin.ts";
 import type { Registry } from "./registry.ts";
 import type { SlotList, SlotName } from "./slots.ts";
-import { type AnyStage, formatStage } from "./stage.ts";
+import { formatStage } from "./stage.ts";
 
 /** One stage of a document. */
 export interface StageDocument {
@@ -183,23 +183,15 @@ export async function buildPipeline(
   { registry, device, models }: BuildOptions,
 ): Promise<Pipeline<"image" | "vocabulary", SlotName>> {
   const { inputs, stages } = checkDocument(document, registry);
-  const opened = await Promise.allSettled(
+  const opened = await openAll(
     stages.map(({ role, name, options }) =>
       openStage(registry.get(role, name), options ?? {}, { device, models })
     ),
   );
-  const ready: AnyStage[] = [];
-  for (const end of opened) if (end.status === "fulfilled") ready.push(end.value);
-  try {
-    for (const end of opened) if (end.status === "rejected") throw end.reason;
-    return new Pipeline<"image" | "vocabulary", SlotName>(
-      device,
-      inputs as readonly ("image" | "vocabulary")[],
-      ready,
-      (slot) => registry.givers(slot),
-    );
-  } catch (error) {
-    await disposeAll(ready);
-    throw error;
-  }
+  return new Pipeline<"image" | "vocabulary", SlotName>(
+    device,
+    inputs as readonly ("image" | "vocabulary")[],
+    opened,
+    (slot) => registry.givers(slot),
+  );
 }

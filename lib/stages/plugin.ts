@@ -172,3 +172,27 @@ export async function openStage(
     dispose: () => body.dispose?.(),
   };
 }
+
+/**
+ * Waits for stages that are being opened side by side. Where one fails, those that opened are
+ * disposed of.
+ *
+ * @param opening What {@linkcode openStage} returned, once per stage.
+ * @returns The stages, in the same order.
+ * @throws The first failure, in that order.
+ */
+export async function openAll<const Stages extends readonly AnyStage[]>(
+  opening: { readonly [Index in keyof Stages]: Promise<Stages[Index]> },
+): Promise<Stages> {
+  const ends: PromiseSettledResult<AnyStage>[] = await Promise.allSettled(opening);
+  const failure = ends.find((end) => end.status === "rejected");
+  if (failure === undefined) {
+    return ends.map((end) =>
+      (end as PromiseFulfilledResult<AnyStage>).value
+    ) as readonly AnyStage[] as Stages;
+  }
+  await Promise.allSettled(
+    ends.map(async (end) => end.status === "fulfilled" && await end.value.dispose?.()),
+  );
+  throw failure.reason;
+}

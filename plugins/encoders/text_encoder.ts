@@ -122,7 +122,7 @@ export const textEncoder = definePlugin({
     maxTokens: {
       type: "integer",
       description: "longest text in subwords, start and end included; longer ones are cut off",
-      default: 16,
+      default: 24,
       minimum: 3,
       maximum: 1024,
     },

@@ -1,0 +1,66 @@
+/**
+ * Open-vocabulary segmentation as typed, swappable stages: an image and words in, labelled pixels
+ * out. `docs/stages.md` explains the contract; `@ovstage/ovstage/graph` builds networks.
+ *
+ * ```ts ignore
+ * import { acquireDevice, openOvsnet, vocabulary } from "@ovstage/ovstage";
+ * await using ovsnet = await openOvsnet({ device: await acquireDevice("auto") });
+ * using result = await ovsnet.run({ image, vocabulary: vocabulary(["dog", "guitar"]) });
+ * const labels = await result.outputs.segmentation.labels.read();
+ * ```
+ *
+ * @module
+ */
+
+// Tensors, devices, errors, randomness.
+export * from "./lib/errors.ts";
+export * from "./lib/tensor.ts";
+export * from "./lib/runtime.ts";
+export { Rng } from "./lib/rng.ts";
+export { type GpuDType, GpuTensor, liveGpuTensors } from "./lib/gpu_tensor.ts";
+export { acquireDevice, type AcquireOptions } from "./plugins/runtimes/mod.ts";
+
+// Stages and pipelines.
+export * from "./lib/stages/slots.ts";
+export * from "./lib/stages/stage.ts";
+export * from "./lib/stages/pipeline.ts";
+export * from "./lib/stages/options.ts";
+export * from "./lib/stages/plugin.ts";
+export * from "./lib/stages/registry.ts";
+export * from "./lib/stages/document.ts";
+export * from "./lib/stages/models.ts";
+export * from "./lib/stages/network.ts";
+export { loadPlugin } from "./lib/stages/load_plugin.ts";
+export { lend, reshape } from "./lib/stages/reshape.ts";
+export { vocabulary } from "./lib/stages/vocabulary.ts";
+
+// The stages that come with the package, and methods made of them.
+export { builtinRegistry } from "./plugins/builtin.ts";
+export { imageEncoder } from "./plugins/encoders/image_encoder.ts";
+export { textEncoder } from "./plugins/encoders/text_encoder.ts";
+export { encoderSize, resizeImage } from "./plugins/encoders/resize_image.ts";
+export { maskDecoder } from "./plugins/decoders/mask_decoder.ts";
+export { maskPooling } from "./plugins/poolers/mask_pooling.ts";
+export { clipFuser } from "./plugins/fusers/clip.ts";
+export { gfaFuser } from "./plugins/fusers/gfa.ts";
+export { meanFuser } from "./plugins/fusers/mean.ts";
+export { queryFuser } from "./plugins/fusers/query.ts";
+export { cosineClassifier } from "./plugins/classifiers/cosine.ts";
+export { semanticSegmenter } from "./plugins/segmenters/semantic.ts";
+export * from "./plugins/segmenters/semantic_inference.ts";
+export { type OpenOptions, openPipeline } from "./plugins/methods/open_pipeline.ts";
+export * from "./plugins/methods/ovsnet.ts";
+
+// Text, images, metrics, optimisation.
+export * from "./lib/text/bpe.ts";
+export * from "./lib/image/image.ts";
+export * from "./lib/image/segments.ts";
+export * from "./lib/image/coco_rle.ts";
+export * from "./lib/image/overlay.ts";
+export * from "./lib/image/palette.ts";
+export * from "./lib/image/indexed_png.ts";
+export * from "./lib/metrics/confusion_matrix.ts";
+export { assign } from "./lib/matching/hungarian.ts";
+export * from "./lib/optim/adamw.ts";
+export * from "./lib/optim/schedules.ts";
+export * from "./lib/cli/arguments.ts";

@@ -1,0 +1,40 @@
+/**
+ * The stages that come with this package.
+ *
+ * @module
+ */
+import { Registry } from "../lib/stages/registry.ts";
+import { cosineClassifier } from "./classifiers/cosine.ts";
+import { maskDecoder } from "./decoders/mask_decoder.ts";
+import { imageEncoder } from "./encoders/image_encoder.ts";
+import { textEncoder } from "./encoders/text_encoder.ts";
+import { clipFuser } from "./fusers/clip.ts";
+import { gfaFuser } from "./fusers/gfa.ts";
+import { meanFuser } from "./fusers/mean.ts";
+import { queryFuser } from "./fusers/query.ts";
+import { maskPooling } from "./poolers/mask_pooling.ts";
+import { semanticSegmenter } from "./segmenters/semantic.ts";
+
+/**
+ * A new registry with all stages of this package; plugins of third parties may be added to it.
+ *
+ * @example
+ * ```ts
+ * import { builtinRegistry } from "@ovstage/ovstage";
+ * console.log(builtinRegistry().names("fuser")); // ["gfa", "mean", "clip", "query"]
+ * ```
+ */
+export function builtinRegistry(): Registry {
+  return new Registry([
+    imageEncoder,
+    textEncoder,
+    maskDecoder,
+    maskPooling,
+    gfaFuser,
+    meanFuser,
+    clipFuser,
+    queryFuser,
+    cosineClassifier,
+    semanticSegmenter,
+  ]);
+}

@@ -1,0 +1,96 @@
+/**
+ * Gradient-Free Aggregation as a fuser.
+ *
+ * @module
+ */
+import { Gfa } from "../../kernels/gfa/gfa.ts";
+import { definePlugin } from "../../lib/stages/plugin.ts";
+import { float32, type Tensor } from "../../lib/tensor.ts";
+
+/** Rows of a matrix by index, in host memory. */
+async function gatherRows(tensor: Tensor<"float32">, rows: readonly number[]) {
+  const data = await tensor.read();
+  const columns = tensor.shape[1]!;
+  const result = float32([rows.length, columns]);
+  rows.forEach((row, i) => {
+    result.data.set(data.subarray(row * columns, (row + 1) * columns), i * columns);
+  });
+  return result;
+}
+
+/**
+ * Gradient-Free Aggregation (OVSNet, section 3.2): a random walk between pooled features and query
+ * embeddings, both L2-normalised, taken to its limit,
+ * `F_C∞ = (1−ω) (I − ω² A)⁻¹ (ω Z F_Q + F_C)` with `Z = softmax_rows(λ F_C F_Qᵀ)`.
+ *
+ * A mask without pixels has nothing to walk from: it is left out of F_C, so that it does not pull
+ * the others towards zero, and its row of the result is F_Q∞'s.
+ */
+export const gfaFuser = definePlugin({
+  role: "fuser",
+  name: "gfa",
+  description: "Gradient-Free Aggregation of pooled features and query embeddings",
+  needs: ["pooled", "queryEmbeddings"],
+  gives: ["fused"],
+  options: {
+    omega: {
+      type: "number",
+      description: "how far fusion goes",
+      default: 0.5,
+      exclusiveMinimum: 0,
+      exclusiveMaximum: 1,
+    },
+    lambda: {
+      type: "number",
+      description: "how sharp the affinity is",
+      default: 10,
+      exclusiveMinimum: 0,
+      maximum: 1e6,
+    },
+    output: {
+      type: "string",
+      description: "what is classified: fused pooled features, fused queries, or their mean",
+      default: "clip",
+      enum: ["clip", "query", "mean"],
+    },
+  },
+  create({ omega, lambda, output }, { device }) {
+    const kernel = new Gfa(device, { omega, lambda });
+    return {
+      async run({ pooled, queryEmbeddings }) {
+        const empty = await pooled.empty.read();
+        const rows: number[] = [];
+        empty.forEach((flag, n) => flag || rows.push(n));
+        // Nothing to aggregate with: the queries speak alone.
+        if (rows.length === 0) return { fused: queryEmbeddings };
+        const isWhole = rows.length === empty.length;
+        const clip = isWhole ? pooled.embeddings : await gatherRows(pooled.embeddings, rows);
+        const fused = await kernel.run({ clip, query: queryEmbeddings });
+        if (output === "query") {
+          fused.clip.dispose();
+          return { fused: fused.query };
+        }
+        if (output === "clip" && isWhole) {
+          fused.query.dispose();
+          return { fused: fused.clip };
+        }
+        try {
+          const [ofClip, ofQuery] = [await fused.clip.read(), await fused.query.read()];
+          const result = float32(fused.query.shape, ofQuery.slice());
+          const columns = result.shape[1]!;
+          rows.forEach((n, i) => {
+            for (let d = 0; d < columns; d++) {
+              const at = n * columns + d;
+              const value = ofClip[i * columns + d]!;
+              result.data[at] = output === "clip" ? value : (value + result.data[at]!) / 2;
+            }
+          });
+          return { fused: result };
+        } finally {
+          fused.dispose();
+        }
+      },
+      dispose: () => kernel.dispose(),
+    };
+  },
+});

@@ -1,0 +1,147 @@
+/**
+ * OVSNet: "Stepping Out of Similar Semantic Space for Open-Vocabulary Segmentation" (ICCV 2025).
+ *
+ * @module
+ */
+import { PipelineError } from "../../lib/errors.ts";
+import type { PipelineDocument, StageDocument } from "../../lib/stages/document.ts";
+import type { OptionValue } from "../../lib/stages/options.ts";
+import { type Pipeline, pipeline } from "../../lib/stages/pipeline.ts";
+import { openAll, openStage } from "../../lib/stages/plugin.ts";
+import { cosineClassifier } from "../classifiers/cosine.ts";
+import { maskDecoder } from "../decoders/mask_decoder.ts";
+import { imageEncoder } from "../encoders/image_encoder.ts";
+import { textEncoder } from "../encoders/text_encoder.ts";
+import { gfaFuser } from "../fusers/gfa.ts";
+import { maskPooling } from "../poolers/mask_pooling.ts";
+import { semanticSegmenter } from "../segmenters/semantic.ts";
+import { modelSource, type OpenOptions } from "./open_pipeline.ts";
+
+/** Options of single stages, by role, beyond what the stages take by themselves. */
+export type StageOptions = Readonly<Record<string, Readonly<Record<string, OptionValue>>>>;
+
+/** What may differ from the defaults, which are those of the stages themselves. */
+export interface OvsnetOptions {
+  /** Which fuser joins pooled and query embeddings: gfa, mean, clip, query, or a plugin's. */
+  fuser?: string;
+  /** GFA's ω, in (0, 1): how far fusion goes. */
+  omega?: number;
+  /** GFA's λ, above 0: how sharp the affinity is. */
+  lambda?: number;
+  /** Longer side at which the image is encoded, in pixels. */
+  inputSize?: number;
+  /** Options of any stage, by its role: `{ pooler: { mode: "soft" } }`. */
+  stages?: StageOptions;
+}
+
+const chain: readonly StageDocument[] = [
+  imageEncoder,
+  textEncoder,
+  maskDecoder,
+  maskPooling,
+  gfaFuser,
+  cosineClassifier,
+  semanticSegmenter,
+].map(({ role, name }) => ({ role, name }));
+
+/**
+ * OVSNet as a document: image encoder → text encoder → decoder → mask pooling → fuser → cosine
+ * classifier → semantic segmentation.
+ *
+ * @param options What differs from the defaults. Not checked here: opening the document checks it.
+ * @throws {PipelineError} If `stages` names a role that the method does not have.
+ *
+ * @example
+ * ```ts
+ * import { ovsnetDocument } from "@ovstage/ovstage";
+ * const document = ovsnetDocument({ fuser: "gfa", omega: 0.3 });
+ * console.log(document.stages.map((stage) => stage.role).join(" "));
+ * // image-encoder text-encoder decoder pooler fuser classifier segmenter
+ * ```
+ */
+export function ovsnetDocument(options: OvsnetOptions = {}): PipelineDocument {
+  const { fuser, omega, lambda, inputSize, stages = {} } = options;
+  const roles = chain.map(({ role }) => role);
+  for (const role of Object.keys(stages)) {
+    if (roles.includes(role)) continue;
+    throw new PipelineError(`OVSNet has no stage of role "${role}"; it has ${roles.join(", ")}`);
+  }
+  const shorthand: Record<string, Record<string, OptionValue | undefined>> = {
+    [gfaFuser.role]: { omega, lambda },
+    [imageEncoder.role]: { inputSize },
+  };
+  return {
+    version: 1,
+    stages: chain.map(({ role, name }) => {
+      const given = Object.entries({ ...shorthand[role], ...stages[role] })
+        .filter((entry): entry is [string, OptionValue] => entry[1] !== undefined);
+      const chosen = role === gfaFuser.role ? fuser ?? name : name;
+      if (given.length === 0) return { role, name: chosen };
+      return { role, name: chosen, options: Object.fromEntries(given) };
+    }),
+  };
+}
+
+/** {@linkcode OvsnetOptions} of the method proper, whose fuser is GFA. */
+export interface OpenOvsnetOptions extends OpenOptions {
+  /** GFA's ω, in (0, 1): how far fusion goes. */
+  omega?: number;
+  /** GFA's λ, above 0: how sharp the affinity is. */
+  lambda?: number;
+  /** Longer side at which the image is encoded, in pixels. */
+  inputSize?: number;
+}
+
+/** OVSNet as a pipeline whose slots the compiler knows. */
+export type Ovsnet = Pipeline<
+  "image" | "vocabulary",
+  | "image"
+  | "vocabulary"
+  | "features"
+  | "pyramid"
+  | "text"
+  | "maskLogits"
+  | "queryEmbeddings"
+  | "pooled"
+  | "fused"
+  | "classLogits"
+  | "segmentation",
+  "segmentation"
+>;
+
+function defined<T extends object>(values: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]: Exclude<T[K], undefined>;
+  };
+}
+
+/**
+ * Opens OVSNet. The order of its stages is checked by the compiler.
+ *
+ * @param options Device, models, and what differs from the defaults.
+ * @returns The pipeline; the caller disposes of it.
+ * @throws {OptionError} If an option is outside its domain.
+ * @throws {ModelError} If a model is missing, cut short, or not what the stage expects.
+ *
+ * @example
+ * ```ts ignore
+ * await using ovsnet = await openOvsnet({ device: await acquireDevice("auto") });
+ * using result = await ovsnet.run({ image, vocabulary: vocabulary(["dog", "guitar"]) });
+ * const labels = await result.outputs.segmentation.labels.read(); // H × W
+ * ```
+ */
+export async function openOvsnet(options: OpenOvsnetOptions): Promise<Ovsnet> {
+  const { device, omega, lambda, inputSize } = options;
+  const environment = { device, models: modelSource(options.models) };
+  const [image, text, decoder, pooler, fuser, classifier, segmenter] = await openAll([
+    openStage(imageEncoder, defined({ inputSize }), environment),
+    openStage(textEncoder, {}, environment),
+    openStage(maskDecoder, {}, environment),
+    openStage(maskPooling, {}, environment),
+    openStage(gfaFuser, defined({ omega, lambda }), environment),
+    openStage(cosineClassifier, {}, environment),
+    openStage(semanticSegmenter, {}, environment),
+  ]);
+  return pipeline(device).pipe(image).pipe(text).pipe(decoder).pipe(pooler).pipe(fuser)
+    .pipe(classifier).pipe(segmenter);
+}
