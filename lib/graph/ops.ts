@@ -7,6 +7,7 @@
 import { ShapeError } from "../errors.ts";
 import { type DType, formatShape } from "../tensor.ts";
 import type { Attribute, Dim, Graph, ResultSpec, Value } from "./graph.ts";
+import { productOf, quotientOf, sumOf } from "./dims.ts";
 import { onnxDataType } from "./onnx.ts";
 
 /** An operand: a value, or a number that becomes a scalar constant. */
@@ -68,35 +69,6 @@ export function broadcastShapes(a: readonly Dim[], b: readonly Dim[]): Dim[] | n
     out.push(x === 1 ? y : x);
   }
   return out;
-}
-
-/** The product of sizes, as a name where one of them is symbolic. */
-function productOf(dims: readonly Dim[]): Dim {
-  let size = 1;
-  const names: string[] = [];
-  for (const dim of dims) {
-    if (typeof dim === "number") size *= dim;
-    else names.push(dim);
-  }
-  if (names.length === 0) return size;
-  return size === 1 ? names.join("*") : `${size}*${names.join("*")}`;
-}
-
-function scaleDim(dim: Dim, by: number): Dim {
-  if (by === 1) return dim;
-  if (typeof dim === "number") return dim * by;
-  const quotient = /^(.*)\/(\d+)$/.exec(dim);
-  if (quotient && Number(quotient[2]) % by === 0) {
-    return divideDim(quotient[1]!, Number(quotient[2]) / by);
-  }
-  return `${by}*${dim}`;
-}
-
-function divideDim(dim: Dim, by: number): Dim {
-  if (by === 1) return dim;
-  if (typeof dim === "number") return dim / by;
-  const quotient = /^(.*)\/(\d+)$/.exec(dim);
-  return quotient ? `${quotient[1]}/${Number(quotient[2]) * by}` : `${dim}/${by}`;
 }
 
 function int64(graph: Graph, values: readonly number[]): Value {
@@ -324,7 +296,7 @@ function convSize(dim: Dim, kernel: number, stride: number, pad: number, dilatio
   const span = dilation * (kernel - 1) + 1;
   if (typeof dim === "number") return Math.floor((dim + pad - span) / stride) + 1;
   if (pad === span - 1 && stride === 1) return dim;
-  if (pad === 0 && stride === kernel && dilation === 1) return divideDim(dim, stride);
+  if (pad === 0 && stride === kernel && dilation === 1) return quotientOf(dim, stride)!;
   return `conv(${dim},${kernel},${stride},${pad},${dilation})`;
 }
 
@@ -397,7 +369,7 @@ export function convTranspose(
     const extra = g.dilations[axis] * (kernel - 1) + 1 - stride + outputPadding[axis] -
       g.pads[axis] - g.pads[axis + 2]!;
     if (typeof dim === "number") return dim * stride + extra;
-    return extra === 0 ? scaleDim(dim, stride) : `convTranspose(${dim},${stride},${extra})`;
+    return extra === 0 ? productOf([dim, stride]) : `convTranspose(${dim},${stride},${extra})`;
   };
   const shape = [
     x.shape[0]!,
@@ -528,20 +500,10 @@ export function reshape(x: Value, dims: readonly (number | DimOf)[]): Value {
     typeof dim === "number" ? dim : dim.value.shape[dim.axis]!
   );
   if (wildcard >= 0) {
-    // Symbolic sizes on both sides cancel; what remains must divide.
-    const left = [...x.shape];
-    let rest = 1;
-    for (const [i, dim] of shape.entries()) {
-      if (i === wildcard) continue;
-      const at = typeof dim === "string" ? left.indexOf(dim) : -1;
-      if (at >= 0) left.splice(at, 1);
-      else rest *= Number(dim);
-    }
-    const size = productOf(left);
-    if (typeof size === "number") {
-      if (size % rest !== 0) fail("reshape", `can't become ${formatShape(shape)}`, x);
-      shape[wildcard] = size / rest;
-    } else shape[wildcard] = rest === 1 ? size : divideDim(size, rest);
+    const others = productOf(shape.filter((_, i) => i !== wildcard));
+    const rest = quotientOf(productOf(x.shape), others);
+    if (rest === null) fail("reshape", `can't become ${formatShape(shape)}`, x);
+    shape[wildcard] = rest;
   } else if (
     x.shape.every((d) => typeof d === "number") && shape.every((d) => typeof d === "number") &&
     productOf(x.shape) !== productOf(shape)
@@ -615,10 +577,7 @@ export function concat(values: readonly Value[], axis: number): Value {
       value.shape.every((dim, i) => i === at || dim === first.shape[i]);
     if (!same) fail("concat", `differ in more than axis ${axis}`, ...values);
   }
-  const sizes = values.map((value) => value.shape[at]!);
-  const total = sizes.every((dim) => typeof dim === "number")
-    ? (sizes as number[]).reduce((a, b) => a + b, 0)
-    : sizes.join("+");
+  const total = sumOf(values.map((value) => value.shape[at]!));
   const shape = first.shape.map((dim, i) => i === at ? total : dim);
   return one("Concat", values, { dtype: first.dtype, shape }, { axis: { int: at } });
 }
@@ -674,11 +633,7 @@ export function pad(
 ): Value {
   if (before.length !== x.rank || after.length !== x.rank) fail("pad", "one width per axis", x);
   if ([...before, ...after].some((n) => !(n >= 0))) fail("pad", "widths can't be negative", x);
-  const shape = x.shape.map((dim, i) => {
-    const extra = before[i]! + after[i]!;
-    if (extra === 0) return dim;
-    return typeof dim === "number" ? dim + extra : `${dim}+${extra}`;
-  });
+  const shape = x.shape.map((dim, i) => sumOf([dim, before[i]! + after[i]!]));
   const inputs = [x, int64(x.graph, [...before, ...after]), x.graph.constant(value, [], x.dtype)];
   return one("Pad", inputs, { dtype: x.dtype, shape }, { mode: { string: "constant" } });
 }
@@ -723,7 +678,8 @@ export function spaceToDepth(x: Value, block: number): Value {
   if (x.rank !== 4 || Number(h) % block > 0 || Number(w) % block > 0) {
     fail("spaceToDepth", `height and width must be multiples of ${block}`, x);
   }
-  const shape = [b!, scaleDim(c!, block * block), divideDim(h!, block), divideDim(w!, block)];
+  const smaller = (dim: Dim) => quotientOf(dim, block)!;
+  const shape = [b!, productOf([c!, block * block]), smaller(h!), smaller(w!)];
   return one("SpaceToDepth", [x], { dtype: x.dtype, shape }, { blocksize: { int: block } });
 }
 
@@ -733,7 +689,7 @@ export function depthToSpace(x: Value, block: number): Value {
   if (x.rank !== 4 || typeof c !== "number" || c % (block * block) > 0) {
     fail("depthToSpace", `the channels must be a multiple of ${block * block}`, x);
   }
-  const shape = [b!, c / (block * block), scaleDim(h!, block), scaleDim(w!, block)];
+  const shape = [b!, c / (block * block), productOf([h!, block]), productOf([w!, block])];
   return one("DepthToSpace", [x], { dtype: x.dtype, shape }, {
     blocksize: { int: block },
     mode: { string: "DCR" },

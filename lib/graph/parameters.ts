@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { ModelError } from "../errors.ts";
+import { ModelError, ShapeError } from "../errors.ts";
 import type { Rng } from "../rng.ts";
 import { float32, sizeOf } from "../tensor.ts";
 import type { Graph, Value } from "./graph.ts";
@@ -25,11 +25,12 @@ export interface ParameterEntry {
   readonly offset: number;
 }
 
-/** Where a network gets its parameters from. */
+/** Where a network gets its parameters from. Asking for the same name again shares the tensor. */
 export class ParameterScope {
   /** The graph that they become part of. */
   readonly graph: Graph;
   readonly #prefix: string;
+  readonly #known: Map<string, Value>;
   readonly #take: (name: string, shape: readonly number[], init: Initializer) => Value;
 
   /** @param take Called with the full name of every parameter that is asked for. */
@@ -37,20 +38,34 @@ export class ParameterScope {
     graph: Graph,
     take: (name: string, shape: readonly number[], init: Initializer) => Value,
     prefix = "",
+    known: Map<string, Value> = new Map(),
   ) {
     this.graph = graph;
     this.#take = take;
     this.#prefix = prefix;
+    this.#known = known;
   }
 
   /** The scope of a part: its names start with `name.`. */
   scope(name: string | number): ParameterScope {
-    return new ParameterScope(this.graph, this.#take, `${this.#prefix}${name}.`);
+    return new ParameterScope(this.graph, this.#take, `${this.#prefix}${name}.`, this.#known);
   }
 
-  /** Asks for a parameter. */
+  /**
+   * Asks for a parameter.
+   *
+   * @throws {ShapeError} If it was asked for before with another shape.
+   */
   parameter(name: string, shape: readonly number[], init: Initializer): Value {
-    return this.#take(this.#prefix + name, shape, init);
+    const path = this.#prefix + name;
+    const known = this.#known.get(path) ?? this.#take(path, shape, init);
+    if (known.shape.join() !== shape.join()) {
+      throw new ShapeError(
+        `parameter "${path}" is ${known.shape.join("×")}, not ${shape.join("×")}`,
+      );
+    }
+    this.#known.set(path, known);
+    return known;
   }
 }
 
