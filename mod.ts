@@ -17,7 +17,7 @@ export * from "./lib/errors.ts";
 export * from "./lib/tensor.ts";
 export * from "./lib/runtime.ts";
 export { Rng } from "./lib/rng.ts";
-export { type GpuDType, GpuTensor, liveGpuTensors } from "./lib/gpu_tensor.ts";
+export { GpuTensor, liveBuffers } from "./kernels/dispatch/gpu_tensor.ts";
 export { acquireDevice, type AcquireOptions } from "./plugins/runtimes/mod.ts";
 
 // Stages and pipelines.

@@ -99,6 +99,16 @@ export class GpuTensor<T extends DType = DType> implements Tensor<T>, Disposable
   }
 
   /**
+   * The same elements under another shape.
+   *
+   * @param shape Sizes with the same product.
+   * @param release Called once when the view is disposed of; the buffer stays.
+   */
+  view(shape: readonly number[], release: () => void): GpuTensor<T> {
+    return GpuTensor.wrap(this.gpu, this.buffer, this.dtype, shape, release);
+  }
+
+  /**
    * Copies a tensor to the device. A tensor that is there already is copied through the host.
    *
    * @returns A new tensor, which the caller owns.

@@ -4,7 +4,6 @@
  * @module
  */
 import { ShapeError } from "../errors.ts";
-import { type GpuDType, GpuTensor } from "../gpu_tensor.ts";
 import { type DType, formatShape, HostTensor, sizeOf, type Tensor } from "../tensor.ts";
 
 /**
@@ -31,6 +30,15 @@ export function lend<T extends DType>(tensor: Tensor<T>, shape: readonly number[
   return viewed(tensor, shape, () => {});
 }
 
+/** A tensor that knows how to share its device memory. */
+interface Viewable<T extends DType> extends Tensor<T> {
+  view(shape: readonly number[], release: () => void): Tensor<T>;
+}
+
+function isViewable<T extends DType>(tensor: Tensor<T>): tensor is Viewable<T> {
+  return "view" in tensor;
+}
+
 function viewed<T extends DType>(
   tensor: Tensor<T>,
   shape: readonly number[],
@@ -42,16 +50,7 @@ function viewed<T extends DType>(
     );
   }
   if (tensor instanceof HostTensor) return new HostTensor(tensor.dtype, shape, tensor.data);
-  if (tensor instanceof GpuTensor) {
-    const view: GpuTensor = new GpuTensor(
-      tensor.device,
-      tensor.dtype as GpuDType,
-      shape,
-      tensor.buffer,
-      free,
-    );
-    return view as unknown as Tensor<T>;
-  }
+  if (isViewable(tensor)) return tensor.view(shape, free);
   return {
     dtype: tensor.dtype,
     shape,
