@@ -68,6 +68,9 @@ export type OptionSpec = NumberOption | BooleanOption | StringOption | StringsOp
 /** The options of a plugin, by name. */
 export type OptionSchema = { readonly [name: string]: OptionSpec };
 
+/** The schema of a stage that has no options. */
+export type NoOptions = Readonly<Record<never, OptionSpec>>;
+
 /** The value of an option, before its schema is known. */
 export type OptionValue = number | boolean | string | readonly string[];
 

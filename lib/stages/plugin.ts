@@ -29,8 +29,8 @@ export interface StageEnvironment {
  *
  * @example
  * ```ts
- * import type { StagePlugin } from "@ovstage/ovstage";
- * const first: StagePlugin<["pooled"], ["fused"], Record<never, never>> = {
+ * import type { NoOptions, StagePlugin } from "@ovstage/ovstage";
+ * const first: StagePlugin<["pooled"], ["fused"], NoOptions> = {
  *   role: "fuser",
  *   name: "first",
  *   description: "what the image says, and nothing else",
@@ -102,32 +102,6 @@ export interface AnyBody {
   run(inputs: Partial<Slots>, context: StageContext): Promise<Partial<Slots>> | Partial<Slots>;
   /** See {@linkcode StageBody.dispose}. */
   dispose?(): Promise<void> | void;
-}
-
-/**
- * Declares a plugin; the compiler takes its types from the lists and the schema themselves.
- *
- * @example
- * ```ts
- * import { definePlugin } from "@ovstage/ovstage";
- * const plugin = definePlugin({
- *   role: "fuser",
- *   name: "first",
- *   description: "what the image says, and nothing else",
- *   needs: ["pooled"],
- *   gives: ["fused"],
- *   options: {},
- *   create: () => ({ run: ({ pooled }) => ({ fused: pooled.embeddings }) }),
- * });
- * console.log(plugin.role); // fuser
- * ```
- */
-export function definePlugin<
-  const Needs extends SlotList,
-  const Gives extends SlotList,
-  const Schema extends OptionSchema,
->(plugin: StagePlugin<Needs, Gives, Schema>): StagePlugin<Needs, Gives, Schema> {
-  return plugin;
 }
 
 /**

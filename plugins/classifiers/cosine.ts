@@ -5,7 +5,8 @@
  */
 import { ModelError, ShapeError } from "../../lib/errors.ts";
 import { readJson } from "../../lib/stages/models.ts";
-import { definePlugin } from "../../lib/stages/plugin.ts";
+import type { OptionSchema } from "../../lib/stages/options.ts";
+import type { StagePlugin } from "../../lib/stages/plugin.ts";
 import { float32 } from "../../lib/tensor.ts";
 import { normalizedRows } from "../fusers/rows.ts";
 
@@ -31,30 +32,32 @@ function readModel(name: string, json: unknown): ClassifierModel {
   return { voidEmbedding, logitScale: logitScale! };
 }
 
+const options = {
+  logitScale: {
+    type: "number",
+    description: "what similarities are multiplied with; 0 takes the model's own",
+    default: 0,
+    minimum: 0,
+    maximum: 1000,
+  },
+  model: {
+    type: "string",
+    description: "the file with the void embedding",
+    default: "ovsnet.json",
+  },
+} as const satisfies OptionSchema;
+
 /**
  * `logits[n, c] = s · cos(fused[n], t_c)`, where t is [text; void] and s the logit scale. Void is
  * the last column. A row of zeros is equally far from everything.
  */
-export const cosineClassifier = definePlugin({
+export const cosineClassifier: StagePlugin<["fused", "text"], ["classLogits"], typeof options> = {
   role: "classifier",
   name: "cosine",
   description: "scaled cosine similarity with the text embeddings and a void embedding",
   needs: ["fused", "text"],
   gives: ["classLogits"],
-  options: {
-    logitScale: {
-      type: "number",
-      description: "what similarities are multiplied with; 0 takes the model's own",
-      default: 0,
-      minimum: 0,
-      maximum: 1000,
-    },
-    model: {
-      type: "string",
-      description: "the file with the void embedding",
-      default: "ovsnet.json",
-    },
-  },
+  options,
   async create(options, { models }) {
     const model = readModel(options.model, await readJson(models, options.model));
     const scale = options.logitScale || model.logitScale;
@@ -92,4 +95,4 @@ export const cosineClassifier = definePlugin({
       },
     };
   },
-});
+};

@@ -5,24 +5,31 @@
  */
 import { ModelError } from "../../lib/errors.ts";
 import { loadNetwork, unbatched } from "../../lib/stages/network.ts";
-import { definePlugin } from "../../lib/stages/plugin.ts";
+import type { OptionSchema } from "../../lib/stages/options.ts";
+import type { StagePlugin } from "../../lib/stages/plugin.ts";
 import { lend } from "../../lib/stages/reshape.ts";
 import type { Tensor } from "../../lib/tensor.ts";
+
+const options = {
+  model: { type: "string", description: "the model's file", default: "mask_decoder.onnx" },
+} as const satisfies OptionSchema;
 
 /**
  * Runs an ONNX model in the style of Mask2Former: `features` [1, D, H/8, W/8], `pyramid4`
  * [1, c, H/4, W/4], `pyramid8` [1, c', H/8, W/8] → `mask_logits` [1, N, H/4, W/4] and
  * `query_embeddings` [1, N, D], projected into the joint space.
  */
-export const maskDecoder = definePlugin({
+export const maskDecoder: StagePlugin<
+  ["features", "pyramid"],
+  ["maskLogits", "queryEmbeddings"],
+  typeof options
+> = {
   role: "decoder",
   name: "onnx",
   description: "masks and query embeddings, from an ONNX model in the style of Mask2Former",
   needs: ["features", "pyramid"],
   gives: ["maskLogits", "queryEmbeddings"],
-  options: {
-    model: { type: "string", description: "the model's file", default: "mask_decoder.onnx" },
-  },
+  options,
   async create({ model }, environment) {
     const session = await loadNetwork(environment, model, {
       inputs: ["features", "pyramid4", "pyramid8"],
@@ -57,4 +64,4 @@ export const maskDecoder = definePlugin({
       dispose: () => session.dispose(),
     };
   },
-});
+};

@@ -4,9 +4,21 @@
  * @module
  */
 import { loadNetwork, unbatched } from "../../lib/stages/network.ts";
-import { definePlugin } from "../../lib/stages/plugin.ts";
+import type { OptionSchema } from "../../lib/stages/options.ts";
+import type { StagePlugin } from "../../lib/stages/plugin.ts";
 import { float32 } from "../../lib/tensor.ts";
 import { encoderSize, resizeImage } from "./resize_image.ts";
+
+const options = {
+  inputSize: {
+    type: "integer",
+    description: "longer side at which the image is encoded, in pixels, rounded to 16",
+    default: 128,
+    minimum: 32,
+    maximum: 4096,
+  },
+  model: { type: "string", description: "the model's file", default: "image_encoder.onnx" },
+} as const satisfies OptionSchema;
 
 /**
  * Runs an ONNX model: `image` [1, 3, H, W], RGB from 0 to 1 → `features` [1, D, H/8, W/8] in the
@@ -14,22 +26,13 @@ import { encoderSize, resizeImage } from "./resize_image.ts";
  *
  * The image is resized so that its longer side is `inputSize`; see {@linkcode resizeImage}.
  */
-export const imageEncoder = definePlugin({
+export const imageEncoder: StagePlugin<["image"], ["features", "pyramid"], typeof options> = {
   role: "image-encoder",
   name: "onnx",
   description: "dense CLIP features and a feature pyramid, from an ONNX model",
   needs: ["image"],
   gives: ["features", "pyramid"],
-  options: {
-    inputSize: {
-      type: "integer",
-      description: "longer side at which the image is encoded, in pixels, rounded to 16",
-      default: 128,
-      minimum: 32,
-      maximum: 4096,
-    },
-    model: { type: "string", description: "the model's file", default: "image_encoder.onnx" },
-  },
+  options,
   async create({ inputSize, model }, environment) {
     const session = await loadNetwork(environment, model, {
       inputs: ["image"],
@@ -53,4 +56,4 @@ export const imageEncoder = definePlugin({
       dispose: () => session.dispose(),
     };
   },
-});
+};

@@ -7,7 +7,8 @@ import { ModelError } from "../../lib/errors.ts";
 import type { Session } from "../../lib/runtime.ts";
 import { readJson } from "../../lib/stages/models.ts";
 import { loadNetwork } from "../../lib/stages/network.ts";
-import { definePlugin } from "../../lib/stages/plugin.ts";
+import type { OptionSchema } from "../../lib/stages/options.ts";
+import type { StagePlugin } from "../../lib/stages/plugin.ts";
 import type { StageContext } from "../../lib/stages/stage.ts";
 import { float32, formatShape } from "../../lib/tensor.ts";
 import { BpeTokenizer } from "../../lib/text/bpe.ts";
@@ -99,36 +100,38 @@ class NameEncoder {
   }
 }
 
+const options = {
+  templates: {
+    type: "strings",
+    description: "prompt templates; {} stands for the name",
+    default: ["{}"],
+    minItems: 1,
+    contains: "{}",
+  },
+  maxTokens: {
+    type: "integer",
+    description: "longest text in subwords, start and end included; longer ones are cut off",
+    default: 24,
+    minimum: 3,
+    maximum: 1024,
+  },
+  model: { type: "string", description: "the model's file", default: "text_encoder.onnx" },
+  tokenizer: { type: "string", description: "the tokenizer's file", default: "tokenizer.json" },
+} as const satisfies OptionSchema;
+
 /**
  * Runs an ONNX model: `tokens` int64 [C, L], `mask` float32 [C, L] → `embeddings` [C, D]. Every name
  * is put into every template; the mean of the unit rows over templates, normalised, is `F_T`.
  *
  * Names are encoded in batches of bounded memory, and remembered for the next run.
  */
-export const textEncoder = definePlugin({
+export const textEncoder: StagePlugin<["vocabulary"], ["text"], typeof options> = {
   role: "text-encoder",
   name: "onnx",
   description: "text embeddings averaged over prompt templates, from an ONNX model",
   needs: ["vocabulary"],
   gives: ["text"],
-  options: {
-    templates: {
-      type: "strings",
-      description: "prompt templates; {} stands for the name",
-      default: ["{}"],
-      minItems: 1,
-      contains: "{}",
-    },
-    maxTokens: {
-      type: "integer",
-      description: "longest text in subwords, start and end included; longer ones are cut off",
-      default: 24,
-      minimum: 3,
-      maximum: 1024,
-    },
-    model: { type: "string", description: "the model's file", default: "text_encoder.onnx" },
-    tokenizer: { type: "string", description: "the tokenizer's file", default: "tokenizer.json" },
-  },
+  options,
   async create({ templates, maxTokens, model, tokenizer }, environment) {
     const bpe = await readTokenizer(tokenizer, await readJson(environment.models, tokenizer));
     const session = await loadNetwork(environment, model, {
@@ -144,7 +147,7 @@ export const textEncoder = definePlugin({
       dispose: () => session.dispose(),
     };
   },
-});
+};
 
 function readTokenizer(name: string, json: unknown): BpeTokenizer {
   try {

@@ -4,7 +4,8 @@
  * @module
  */
 import { Gfa } from "../../kernels/gfa/gfa.ts";
-import { definePlugin } from "../../lib/stages/plugin.ts";
+import type { OptionSchema } from "../../lib/stages/options.ts";
+import type { StagePlugin } from "../../lib/stages/plugin.ts";
 import { float32, type Tensor } from "../../lib/tensor.ts";
 
 /** Rows of a matrix by index, in host memory. */
@@ -18,6 +19,29 @@ async function gatherRows(tensor: Tensor<"float32">, rows: readonly number[]) {
   return result;
 }
 
+const options = {
+  omega: {
+    type: "number",
+    description: "how far fusion goes",
+    default: 0.5,
+    exclusiveMinimum: 0,
+    exclusiveMaximum: 1,
+  },
+  lambda: {
+    type: "number",
+    description: "how sharp the affinity is",
+    default: 10,
+    exclusiveMinimum: 0,
+    maximum: 1e6,
+  },
+  output: {
+    type: "string",
+    description: "what is classified: fused pooled features, fused queries, or their mean",
+    default: "clip",
+    enum: ["clip", "query", "mean"],
+  },
+} as const satisfies OptionSchema;
+
 /**
  * Gradient-Free Aggregation (OVSNet, section 3.2): a random walk between pooled features and query
  * embeddings, both L2-normalised, taken to its limit,
@@ -26,34 +50,13 @@ async function gatherRows(tensor: Tensor<"float32">, rows: readonly number[]) {
  * A mask without pixels has nothing to walk from: it is left out of F_C, so that it does not pull
  * the others towards zero, and its row of the result is F_Q∞'s.
  */
-export const gfaFuser = definePlugin({
+export const gfaFuser: StagePlugin<["pooled", "queryEmbeddings"], ["fused"], typeof options> = {
   role: "fuser",
   name: "gfa",
   description: "Gradient-Free Aggregation of pooled features and query embeddings",
   needs: ["pooled", "queryEmbeddings"],
   gives: ["fused"],
-  options: {
-    omega: {
-      type: "number",
-      description: "how far fusion goes",
-      default: 0.5,
-      exclusiveMinimum: 0,
-      exclusiveMaximum: 1,
-    },
-    lambda: {
-      type: "number",
-      description: "how sharp the affinity is",
-      default: 10,
-      exclusiveMinimum: 0,
-      maximum: 1e6,
-    },
-    output: {
-      type: "string",
-      description: "what is classified: fused pooled features, fused queries, or their mean",
-      default: "clip",
-      enum: ["clip", "query", "mean"],
-    },
-  },
+  options,
   create({ omega, lambda, output }, { device }) {
     const kernel = new Gfa(device, { omega, lambda });
     return {
@@ -93,4 +96,4 @@ export const gfaFuser = definePlugin({
       dispose: () => kernel.dispose(),
     };
   },
-});
+};

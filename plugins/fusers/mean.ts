@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { definePlugin } from "../../lib/stages/plugin.ts";
+import type { NoOptions } from "../../lib/stages/options.ts";
+import type { StagePlugin } from "../../lib/stages/plugin.ts";
 import { float32 } from "../../lib/tensor.ts";
 import { normalizedRows } from "./rows.ts";
 
@@ -11,7 +12,7 @@ import { normalizedRows } from "./rows.ts";
  * `fused[n] = (F_C[n] / |F_C[n]| + F_Q[n] / |F_Q[n]|) / 2`. Where a mask has no pixels, the query
  * embedding stands alone.
  */
-export const meanFuser = definePlugin({
+export const meanFuser: StagePlugin<["pooled", "queryEmbeddings"], ["fused"], NoOptions> = {
   role: "fuser",
   name: "mean",
   description: "the mean of normalised pooled features and query embeddings",
@@ -30,4 +31,4 @@ export const meanFuser = definePlugin({
       return { fused: float32(query.shape, fused) };
     },
   }),
-});
+};

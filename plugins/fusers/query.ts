@@ -3,10 +3,11 @@
  *
  * @module
  */
-import { definePlugin } from "../../lib/stages/plugin.ts";
+import type { NoOptions } from "../../lib/stages/options.ts";
+import type { StagePlugin } from "../../lib/stages/plugin.ts";
 
 /** `fused = F_Q`: every mask is judged by its query embedding. */
-export const queryFuser = definePlugin({
+export const queryFuser: StagePlugin<["queryEmbeddings"], ["fused"], NoOptions> = {
   role: "fuser",
   name: "query",
   description: "the query embeddings alone",
@@ -14,4 +15,4 @@ export const queryFuser = definePlugin({
   gives: ["fused"],
   options: {},
   create: () => ({ run: ({ queryEmbeddings }) => ({ fused: queryEmbeddings }) }),
-});
+};

@@ -4,28 +4,31 @@
  * @module
  */
 import { MaskPooling } from "../../kernels/mask_pooling/mask_pooling.ts";
-import { definePlugin } from "../../lib/stages/plugin.ts";
+import type { OptionSchema } from "../../lib/stages/options.ts";
+import type { StagePlugin } from "../../lib/stages/plugin.ts";
 import { HostTensor } from "../../lib/tensor.ts";
+
+const options = {
+  mode: {
+    type: "string",
+    description: "how a mask logit weighs a pixel: 1 above 0, or its sigmoid",
+    default: "hard",
+    enum: ["hard", "soft"],
+  },
+} as const satisfies OptionSchema;
 
 /**
  * `F_C[n] = Σ_p a_np X_p / (Σ_p a_np + ε)`: the mean of the dense features under each mask, with
  * `a = [M > 0]` (hard) or `sigmoid(M)` (soft), M resized to the features' size. On WebGPU the WGSL
  * kernel runs, elsewhere the same as an ONNX graph.
  */
-export const maskPooling = definePlugin({
+export const maskPooling: StagePlugin<["features", "maskLogits"], ["pooled"], typeof options> = {
   role: "pooler",
   name: "mask_pooling",
   description: "the mean of the dense features under each mask",
   needs: ["features", "maskLogits"],
   gives: ["pooled"],
-  options: {
-    mode: {
-      type: "string",
-      description: "how a mask logit weighs a pixel: 1 above 0, or its sigmoid",
-      default: "hard",
-      enum: ["hard", "soft"],
-    },
-  },
+  options,
   create({ mode }, { device }) {
     const kernel = new MaskPooling(device, { mode });
     return {
@@ -49,4 +52,4 @@ export const maskPooling = definePlugin({
       dispose: () => kernel.dispose(),
     };
   },
-});
+};

@@ -3,29 +3,36 @@
  *
  * @module
  */
-import { definePlugin } from "../../lib/stages/plugin.ts";
+import type { OptionSchema } from "../../lib/stages/options.ts";
+import type { StagePlugin } from "../../lib/stages/plugin.ts";
 import { float32, HostTensor } from "../../lib/tensor.ts";
 import { semanticInference } from "./semantic_inference.ts";
+
+const options = {
+  threshold: {
+    type: "number",
+    description: "pixels whose winning score is below it become void",
+    default: 0,
+    minimum: 0,
+    maximum: 1,
+  },
+} as const satisfies OptionSchema;
 
 /**
  * Labels every pixel of the image, at its own size, with the category whose masks together cover it
  * best; see {@linkcode semanticInference}. The score is the winner's sum.
  */
-export const semanticSegmenter = definePlugin({
+export const semanticSegmenter: StagePlugin<
+  ["image", "vocabulary", "maskLogits", "classLogits"],
+  ["segmentation"],
+  typeof options
+> = {
   role: "segmenter",
   name: "semantic",
   description: "one label per pixel: Mask2Former's semantic inference at the image's own size",
   needs: ["image", "vocabulary", "maskLogits", "classLogits"],
   gives: ["segmentation"],
-  options: {
-    threshold: {
-      type: "number",
-      description: "pixels whose winning score is below it become void",
-      default: 0,
-      minimum: 0,
-      maximum: 1,
-    },
-  },
+  options,
   create({ threshold }) {
     return {
       async run({ image, vocabulary, maskLogits, classLogits }, { signal, progress }) {
@@ -59,4 +66,4 @@ export const semanticSegmenter = definePlugin({
       },
     };
   },
-});
+};
