@@ -124,12 +124,12 @@ export function parseArguments<const Flags extends Readonly<Record<string, FlagS
   const wanted = spec.positionals;
   if (!help) {
     if (positionals.length < wanted.length) {
-      throw new OptionError(`${spec.name}: ${wanted[positionals.length]} is missing; ${hint}`);
+      throw new OptionError(`${wanted[positionals.length]} is missing; ${hint}`);
     }
     if (positionals.length > wanted.length) {
       throw new OptionError(
-        `${spec.name}: unexpected argument "${positionals[wanted.length]}" after ` +
-          `${wanted.join(" ") || "the command"}; put values with spaces in quotes`,
+        `unexpected argument "${positionals[wanted.length]}" after ` +
+          `${wanted.join(" ") || spec.name}; put values with spaces in quotes`,
       );
     }
   }

@@ -1,0 +1,108 @@
+/**
+ * Class names as people type them.
+ *
+ * @module
+ */
+import { readFile } from "node:fs/promises";
+import { InputError } from "../../lib/errors.ts";
+import { MAX_LABEL_CLASSES } from "../../lib/image/indexed_png.ts";
+
+/** What two names have in common where they mean the same class. */
+function normalise(name: string): string {
+  return name.normalize("NFC").toLowerCase().replace(/\s+/gu, " ");
+}
+
+/**
+ * Checks and trims class names.
+ *
+ * @param names As typed; any script.
+ * @param where Where they come from, for messages: `--classes`.
+ * @param place How to name the position from 0: `name 3`.
+ * @returns The trimmed names, in order.
+ * @throws {InputError} If there is none, one is empty, one is there twice (whatever its case and
+ * spaces), or there are more than a label file tells apart.
+ */
+export function checkClasses(
+  names: readonly string[],
+  where: string,
+  place: (index: number) => string = (index) => `name ${index + 1}`,
+): string[] {
+  if (names.length === 0) {
+    throw new InputError(`${where}: no classes; name at least one, as "dog, guitar"`);
+  }
+  if (names.length > MAX_LABEL_CLASSES) {
+    throw new InputError(
+      `${where}: ${names.length} classes; at most ${MAX_LABEL_CLASSES} fit in a label file`,
+    );
+  }
+  const seen = new Map<string, number>();
+  return names.map((raw, index) => {
+    const name = raw.trim();
+    if (name === "") {
+      throw new InputError(`${where}: ${place(index)} of ${names.length} is empty; name a class`);
+    }
+    const key = normalise(name);
+    const first = seen.get(key);
+    if (first !== undefined) {
+      throw new InputError(
+        `${where}: "${name}" is there twice (${place(first)} and ${place(index)}); name it once`,
+      );
+    }
+    seen.set(key, index);
+    return name;
+  });
+}
+
+/**
+ * Reads the names of `--classes "dog, guitar, slice of pizza"`.
+ *
+ * @param text Names between commas.
+ * @throws {InputError} As {@linkcode checkClasses}.
+ */
+export function parseClasses(text: string): string[] {
+  return checkClasses(text.trim() === "" ? [] : text.split(","), "--classes");
+}
+
+/**
+ * Reads a class list: one name a line, or a JSON array of names.
+ *
+ * @param path A UTF-8 text file.
+ * @throws {InputError} If the file can't be read, is no UTF-8 text or no array of names, or as
+ * {@linkcode checkClasses}.
+ */
+export async function readClassesFile(path: string): Promise<string[]> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await readFile(path);
+  } catch (cause) {
+    const code = (cause as { code?: string }).code;
+    const reason = code === "ENOENT"
+      ? "no such file"
+      : code === "EISDIR"
+      ? "is a folder; name a text file with one class a line"
+      : `can't be read: ${(cause as Error).message}`;
+    throw new InputError(`${path}: ${reason}`, { cause });
+  }
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new InputError(`${path}: is not UTF-8 text; save it as UTF-8, one class a line`, {
+      cause,
+    });
+  }
+  if (text.trimStart().startsWith("[")) {
+    let names: unknown;
+    try {
+      names = JSON.parse(text);
+    } catch (cause) {
+      throw new InputError(`${path}: is no valid JSON: ${(cause as Error).message}`, { cause });
+    }
+    if (!Array.isArray(names) || !names.every((name) => typeof name === "string")) {
+      throw new InputError(`${path}: must be a JSON array of class names, as ["dog", "guitar"]`);
+    }
+    return checkClasses(names, path);
+  }
+  const body = text.replace(/\s+$/u, "");
+  return checkClasses(body === "" ? [] : body.split(/\r?\n/), path, (index) => `line ${index + 1}`);
+}

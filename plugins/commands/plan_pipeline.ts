@@ -1,0 +1,182 @@
+/**
+ * From flags to an open pipeline.
+ *
+ * @module
+ */
+import { readFile } from "node:fs/promises";
+import type { FlagSpec } from "../../lib/cli/arguments.ts";
+import { InputError, OptionError } from "../../lib/errors.ts";
+import type { Device, DeviceRequest } from "../../lib/runtime.ts";
+import { checkDocument, parseDocument, type PipelineDocument } from "../../lib/stages/document.ts";
+import { loadPlugin } from "../../lib/stages/load_plugin.ts";
+import { formatDomain, optionFromText } from "../../lib/stages/options.ts";
+import type { Pipeline } from "../../lib/stages/pipeline.ts";
+import type { Registry } from "../../lib/stages/registry.ts";
+import type { SlotName } from "../../lib/stages/slots.ts";
+
+/** The pipeline that a command runs. */
+export type OpenPipeline = Pipeline<"image" | "vocabulary", SlotName>;
+
+/** The flags that say which pipeline runs where. */
+export const pipelineFlags = {
+  fuser: {
+    value: "NAME",
+    description: "How pooled and query embeddings are joined: gfa (the default), mean, clip, " +
+      "query, or one that a plugin brings.",
+  },
+  omega: {
+    value: "NUMBER",
+    description: "How far the fuser gfa goes, above 0 and below 1.",
+  },
+  lambda: {
+    value: "NUMBER",
+    description: "How sharp the affinity of the fuser gfa is, above 0.",
+  },
+  pipeline: {
+    value: "FILE.json",
+    description: "A pipeline document in place of OVSNet; the three flags above change its fuser.",
+  },
+  plugin: {
+    value: "PATH",
+    multiple: true,
+    description: "A module with stages of your own; may be given several times. It runs with all " +
+      "rights of this program.",
+  },
+  device: {
+    value: "KIND",
+    description: "auto (the default: a GPU through WebGPU where there is one), cpu or webgpu.",
+  },
+} as const satisfies Record<string, FlagSpec>;
+
+/** Values of {@linkcode pipelineFlags}. */
+export interface PipelineFlagValues {
+  /** See {@linkcode pipelineFlags}. */
+  readonly fuser?: string | undefined;
+  /** See {@linkcode pipelineFlags}. */
+  readonly omega?: string | undefined;
+  /** See {@linkcode pipelineFlags}. */
+  readonly lambda?: string | undefined;
+  /** See {@linkcode pipelineFlags}. */
+  readonly pipeline?: string | undefined;
+  /** See {@linkcode pipelineFlags}. */
+  readonly plugin: readonly string[];
+  /** See {@linkcode pipelineFlags}. */
+  readonly device?: string | undefined;
+}
+
+/** A pipeline that was checked, and is not open yet. */
+export interface PlannedPipeline {
+  /** Stages with all their options. */
+  readonly document: PipelineDocument;
+  /** Where the stages' names are looked up. */
+  readonly registry: Registry;
+  /** What was asked for. */
+  readonly device: DeviceRequest;
+}
+
+/**
+ * Works out which pipeline the flags ask for, and checks it as a whole. Reads no model.
+ *
+ * @throws {OptionError} If an option or device is unknown or outside its domain.
+ * @throws {RegistryError} If a fuser or plugin is unknown.
+ * @throws {PipelineError} If a document can't be read, has no fuser to change, or its stages don't
+ * fit together.
+ * @throws {InputError} If the document's file can't be read.
+ */
+export async function planPipeline(flags: PipelineFlagValues): Promise<PlannedPipeline> {
+  const device = readDevice(flags.device);
+  const [{ builtinRegistry }, { ovsnetDocument }] = await Promise.all([
+    import("../builtin.ts"),
+    import("../methods/ovsnet.ts"),
+  ]);
+  const registry = builtinRegistry();
+  for (const path of flags.plugin) await loadPlugin(path, registry);
+  const base = flags.pipeline === undefined
+    ? ovsnetDocument()
+    : parseDocument(await readDocument(flags.pipeline));
+  const document = checkDocument(withFuser(base, flags, registry), registry);
+  return { document, registry, device };
+}
+
+/**
+ * Acquires the device and opens the pipeline on it; the caller disposes of both.
+ *
+ * @throws {DeviceError} If the device can't be had.
+ * @throws {ModelError} If a model is missing or not what its stage expects.
+ */
+export async function openPlanned(
+  { document, registry, device: request }: PlannedPipeline,
+): Promise<{ pipeline: OpenPipeline; device: Device }> {
+  const [{ acquireDevice }, { openPipeline }] = await Promise.all([
+    import("../runtimes/mod.ts"),
+    import("../methods/open_pipeline.ts"),
+  ]);
+  const device = await acquireDevice(request);
+  try {
+    return { pipeline: await openPipeline(document, { device, registry }), device };
+  } catch (error) {
+    await device.dispose();
+    throw error;
+  }
+}
+
+/** The device in words, with the reason where `auto` fell back. */
+export function formatDevice({ description, fallbackReason }: Device): string {
+  return fallbackReason === null ? description : `${description} (${fallbackReason})`;
+}
+
+function readDevice(text = "auto"): DeviceRequest {
+  if (text === "auto" || text === "cpu" || text === "webgpu") return text;
+  throw new OptionError(`--device "${text}" is unknown; it must be auto, cpu or webgpu`);
+}
+
+async function readDocument(path: string): Promise<string> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (cause) {
+    const code = (cause as { code?: string }).code;
+    const reason = code === "ENOENT"
+      ? "no such file"
+      : code === "EISDIR"
+      ? "is a folder; name a pipeline document in it"
+      : `can't be read: ${(cause as Error).message}`;
+    throw new InputError(`${path}: ${reason}`, { cause });
+  }
+}
+
+/** The document with another fuser, or with other options of its fuser. */
+function withFuser(
+  document: PipelineDocument,
+  flags: PipelineFlagValues,
+  registry: Registry,
+): PipelineDocument {
+  const { fuser } = flags;
+  const changes = (["omega", "lambda"] as const).filter((name) => flags[name] !== undefined);
+  if (fuser === undefined && changes.length === 0) return document;
+  const at = document.stages.findIndex(({ role }) => role === "fuser");
+  const stage = document.stages[at];
+  if (stage === undefined) {
+    throw new OptionError(
+      `--${fuser === undefined ? changes[0] : "fuser"}: this pipeline has no fuser; it has ` +
+        document.stages.map(({ role }) => role).join(", "),
+    );
+  }
+  const name = fuser ?? stage.name;
+  const { options: known } = registry.get("fuser", name);
+  const options = { ...(name === stage.name ? stage.options : {}) };
+  for (const option of changes) {
+    const spec = known[option];
+    if (spec === undefined) {
+      throw new OptionError(
+        `--${option}: the fuser "${name}" has no option ${option}; leave it out`,
+      );
+    }
+    const text = flags[option]!;
+    const value = optionFromText(spec, text);
+    if (Number.isNaN(value)) {
+      throw new OptionError(`--${option} ${text}: is no number; it must be ${formatDomain(spec)}`);
+    }
+    options[option] = value;
+  }
+  return { ...document, stages: document.stages.with(at, { role: "fuser", name, options }) };
+}
