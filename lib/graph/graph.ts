@@ -185,9 +185,6 @@ export class Graph {
    * @throws {ShapeError} If the name is taken.
    */
   output(name: string, value: Value): Value {
-    if (this.outputs.has(name)) {
-      throw new ShapeError(`graph "${this.name}" has an output "${name}"`);
-    }
     this.#claim(name);
     this.outputs.set(name, value);
     return value;
@@ -222,8 +219,13 @@ export class Graph {
   }
 
   #claim(name: string): void {
-    if (this.inputs.some((v) => v.name === name) || this.parameters.has(name)) {
-      throw new ShapeError(`graph "${this.name}": the name "${name}" is taken`);
+    const taken = this.inputs.some((v) => v.name === name) || this.parameters.has(name) ||
+      this.outputs.has(name);
+    if (taken) throw new ShapeError(`graph "${this.name}": the name "${name}" is taken`);
+    if (/^(constant|[A-Z]\w*)_\d+$/.test(name)) {
+      throw new ShapeError(
+        `graph "${this.name}": "${name}" is a name that operators give their results; take another`,
+      );
     }
   }
 }

@@ -58,6 +58,11 @@ export function normalizeAxis(op: string, x: Value, axis: number): number {
   return positive;
 }
 
+function staticSize(op: string, x: Value, axis: number): number {
+  const dim = x.shape[axis]!;
+  return typeof dim === "number" ? dim : fail(op, `axis ${axis} must have a known size`, x);
+}
+
 /** The shape that two shapes broadcast to, or null where they don't. */
 export function broadcastShapes(a: readonly Dim[], b: readonly Dim[]): Dim[] | null {
   const rank = Math.max(a.length, b.length);
@@ -316,8 +321,15 @@ export function conv(
 ): Value {
   const g = convGeometry(options);
   if (x.rank !== 4 || weight.rank !== 4) fail("conv", "input and weight need four axes", x, weight);
-  const [out, perGroup, kh, kw] = weight.staticShape() as [number, number, number, number];
-  if (x.shape[1] !== perGroup * g.groups || out % g.groups !== 0) {
+  // The channels may be symbolic: in a weight's gradient they are the batch.
+  const perGroup = weight.shape[1]!;
+  const [out, kh, kw] = [0, 2, 3].map((axis) => staticSize("conv", weight, axis)) as [
+    number,
+    number,
+    number,
+  ];
+  const channels = g.groups === 1 ? perGroup : Number(perGroup) * g.groups;
+  if (x.shape[1] !== channels || out % g.groups !== 0) {
     fail(
       "conv",
       `${x.shape[1]} channels in, weight takes ${perGroup} × ${g.groups} groups`,
