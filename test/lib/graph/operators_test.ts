@@ -59,16 +59,19 @@ function assertClose(actual: Array64, expected: Array64, tolerance: number, what
 const describe = (c: OperatorCase) =>
   `${c.operands.map((o) => `[${o.shape}]`).join(" ")} ${c.note ?? ""}`;
 
-/** Central differences of the loss by every element of one input. */
-function differences({ graph, loss, feeds }: Built, name: string): Array64 {
+/** Central differences of the loss by elements of one input, at most 16 of them. */
+function differences({ graph, loss, feeds }: Built, name: string, seed: number) {
   const x = feeds[name]!;
   const step = 1e-5;
   const at = (i: number, value: number) => {
     const moved = { shape: x.shape, data: x.data.with(i, value) };
     return interpret(graph, { ...feeds, [name]: moved }, [loss])[0]!.data[0]!;
   };
-  const slopes = x.data.map((v, i) => (at(i, v + step) - at(i, v - step)) / (2 * step));
-  return { shape: x.shape, data: slopes };
+  const positions = new Rng(seed).shuffle(Array.from(x.data, (_, i) => i)).slice(0, 16);
+  return positions.map((i) => {
+    const value = x.data[i]!;
+    return { i, slope: (at(i, value + step) - at(i, value - step)) / (2 * step) };
+  });
 }
 
 Deno.test("every operator has cases", () => {
@@ -114,7 +117,7 @@ for (const [name, cases] of Object.entries(operatorCases)) {
         }
         await session.dispose();
       }),
-      { numRuns: 25 },
+      { numRuns: 12 },
     );
   });
 
@@ -129,13 +132,17 @@ for (const [name, cases] of Object.entries(operatorCases)) {
         targets.forEach((target, i) => {
           assert.deepEqual(grads[i]!.shape, target.shape, describe(c));
           assert.equal(grads[i]!.dtype, target.dtype);
-          const slopes = c.stops
-            ? arrayOf(new Float64Array(sizeOf(target.staticShape())), target.staticShape())
-            : differences(built, target.name);
-          assertClose(values[i]!, slopes, 1e-7, `gradient by ${target.name} of ${describe(c)}`);
+          const { shape, data } = values[i]!;
+          assert.deepEqual([...shape], target.shape, describe(c));
+          const scale = data.reduce((most, v) => Math.max(most, Math.abs(v)), 1);
+          for (const { i, slope } of differences(built, target.name, seed)) {
+            const wanted = c.stops ? 0 : slope;
+            const what = `gradient by ${target.name}[${i}] of ${describe(c)} is ${data[i]}`;
+            assert.ok(Math.abs(data[i]! - wanted) <= 1e-7 * scale, `${what}, not ${wanted}`);
+          }
         });
       }),
-      { numRuns: 40 },
+      { numRuns: 20 },
     );
   });
 }
@@ -143,7 +150,7 @@ for (const [name, cases] of Object.entries(operatorCases)) {
 Deno.test("every vector-Jacobian rule is met by some case", () => {
   const met = new Set<string>();
   for (const cases of Object.values(operatorCases)) {
-    for (const c of fc.sample(cases, { numRuns: 30, seed: 7 })) {
+    for (const c of fc.sample(cases, { numRuns: 10, seed: 7 })) {
       const { graph, inputs, loss, wants } = graphOf(c, 1, "float64");
       gradients(loss, inputs.filter((_, i) => wants[i]));
       for (const node of graph.nodes) met.add(node.op);
