@@ -178,7 +178,12 @@ export class OrtSession implements Session {
         dims: tensor.shape,
       });
     }
-    return new this.#ort.Tensor(tensor.dtype, await tensor.read(), tensor.shape);
+    const data = await tensor.read();
+    const made = new this.#ort.Tensor(tensor.dtype, data, tensor.shape);
+    // Half floats turn into a Float16Array where there is one, of which the native binding sees no
+    // byte. It does take their bits.
+    if (made.data !== data) Object.defineProperty(made, "cpuData", { value: data });
+    return made;
   }
 
   #fromOrt(name: string, tensor: OrtTensor): Tensor {
