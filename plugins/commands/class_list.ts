@@ -6,11 +6,7 @@
 import { readFile } from "node:fs/promises";
 import { InputError } from "../../lib/errors.ts";
 import { MAX_LABEL_CLASSES } from "../../lib/image/indexed_png.ts";
-
-/** What two names have in common where they mean the same class. */
-function normalise(name: string): string {
-  return name.normalize("NFC").toLowerCase().replace(/\s+/gu, " ");
-}
+import { normalizeText } from "../../lib/text/bpe.ts";
 
 /**
  * Checks and trims class names.
@@ -41,7 +37,8 @@ export function checkClasses(
     if (name === "") {
       throw new InputError(`${where}: ${place(index)} of ${names.length} is empty; name a class`);
     }
-    const key = normalise(name);
+    // What the text encoder can't tell apart is the same class.
+    const key = normalizeText(name);
     const first = seen.get(key);
     if (first !== undefined) {
       throw new InputError(

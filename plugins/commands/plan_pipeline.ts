@@ -4,6 +4,8 @@
  * @module
  */
 import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
 import type { FlagSpec } from "../../lib/cli/arguments.ts";
 import { InputError, OptionError } from "../../lib/errors.ts";
 import type { Device, DeviceRequest } from "../../lib/runtime.ts";
@@ -42,6 +44,10 @@ export const pipelineFlags = {
     description: "A module with stages of your own; may be given several times. It runs with all " +
       "rights of this program.",
   },
+  models: {
+    value: "DIR",
+    description: "A folder with model files of your own; those of this package where left out.",
+  },
   device: {
     value: "KIND",
     description: "auto (the default: a GPU through WebGPU where there is one), cpu or webgpu.",
@@ -61,6 +67,8 @@ export interface PipelineFlagValues {
   /** See {@linkcode pipelineFlags}. */
   readonly plugin: readonly string[];
   /** See {@linkcode pipelineFlags}. */
+  readonly models?: string | undefined;
+  /** See {@linkcode pipelineFlags}. */
   readonly device?: string | undefined;
 }
 
@@ -70,6 +78,8 @@ export interface PlannedPipeline {
   readonly document: PipelineDocument;
   /** Where the stages' names are looked up. */
   readonly registry: Registry;
+  /** Where model files are; those of this package where left out. */
+  readonly models: URL | undefined;
   /** What was asked for. */
   readonly device: DeviceRequest;
 }
@@ -95,7 +105,8 @@ export async function planPipeline(flags: PipelineFlagValues): Promise<PlannedPi
     ? ovsnetDocument()
     : parseDocument(await readDocument(flags.pipeline));
   const document = checkDocument(withFuser(base, flags, registry), registry);
-  return { document, registry, device };
+  const models = flags.models === undefined ? undefined : pathToFileURL(resolve(flags.models));
+  return { document, registry, models, device };
 }
 
 /**
@@ -105,7 +116,7 @@ export async function planPipeline(flags: PipelineFlagValues): Promise<PlannedPi
  * @throws {ModelError} If a model is missing or not what its stage expects.
  */
 export async function openPlanned(
-  { document, registry, device: request }: PlannedPipeline,
+  { document, registry, models, device: request }: PlannedPipeline,
 ): Promise<{ pipeline: OpenPipeline; device: Device }> {
   const [{ acquireDevice }, { openPipeline }] = await Promise.all([
     import("../runtimes/mod.ts"),
@@ -113,7 +124,8 @@ export async function openPlanned(
   ]);
   const device = await acquireDevice(request);
   try {
-    return { pipeline: await openPipeline(document, { device, registry }), device };
+    const options = { device, registry, ...(models === undefined ? {} : { models }) };
+    return { pipeline: await openPipeline(document, options), device };
   } catch (error) {
     await device.dispose();
     throw error;
