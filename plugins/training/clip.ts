@@ -126,7 +126,7 @@ export async function trainClip(dir: string, config: ClipConfig = clipConfig): P
     params,
     decayMask: layout.decayMask(),
     steps: config.steps,
-    warmup: 200,
+    warmup: Math.min(200, Math.floor(config.steps / 10)),
     learningRate: config.learningRate,
     weightDecay: 0.05,
     clipNorm: 1,
