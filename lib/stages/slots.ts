@@ -175,7 +175,7 @@ function one(tensor: Tensor, dtype: DType, dims: readonly string[], field = ""):
 }
 
 /** The specs of the slots that this package defines. */
-export const slotSpecs: Required<SlotSpecs> = {
+export const slotSpecs: SlotSpecs = {
   image: {
     description: "the picture, 8-bit sRGB",
     tensors: () => [],
