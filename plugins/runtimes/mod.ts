@@ -28,6 +28,9 @@ export interface AcquireOptions {
   wasmPaths?: string;
 }
 
+/** A device that `await using` disposes of. */
+export type OwnedDevice = Device & AsyncDisposable;
+
 const wantedFeatures: readonly GPUFeatureName[] = ["shader-f16", "subgroups", "timestamp-query"];
 
 let live = 0;
@@ -61,15 +64,14 @@ export function isSoftwareAdapter(info: GPUAdapterInfo): boolean {
  * @example
  * ```ts
  * import { acquireDevice } from "@ovstage/ovstage";
- * const device = await acquireDevice("auto");
+ * await using device = await acquireDevice("auto");
  * console.log(device.description, device.fallbackReason ?? "");
- * await device.dispose();
  * ```
  */
 export async function acquireDevice(
   request: DeviceRequest,
   options: AcquireOptions = {},
-): Promise<Device> {
+): Promise<OwnedDevice> {
   if (request !== "auto" && request !== "cpu" && request !== "webgpu") {
     throw new OptionError(`device "${request}" is unknown; must be auto, cpu or webgpu`);
   }
@@ -93,11 +95,11 @@ async function acquireCpu(
   host: Host,
   options: AcquireOptions,
   fallbackReason: string | null,
-): Promise<Device> {
+): Promise<OwnedDevice> {
   const engine = await host.cpuEngine(options);
   let disposed = false;
   live++;
-  return {
+  const device: OwnedDevice = {
     kind: "cpu",
     description: `CPU, ${engine.name}`,
     fallbackReason,
@@ -111,7 +113,9 @@ async function acquireCpu(
       disposed = true;
       return Promise.resolve();
     },
+    [Symbol.asyncDispose]: () => device.dispose(),
   };
+  return device;
 }
 
 /** @throws {DeviceError} Where there is no adapter, or with `realOnly` none but software. */
@@ -119,7 +123,7 @@ async function acquireGpu(
   host: Host,
   options: AcquireOptions,
   realOnly: boolean,
-): Promise<Device> {
+): Promise<OwnedDevice> {
   const open = await host.openGpu();
   if (!open) throw new DeviceError(`this ${host.name} has no WebGPU: ${host.adapterHint}`);
   try {
@@ -168,7 +172,7 @@ async function wrap(
   gpu: GPUDevice,
   name: string,
   software: boolean,
-): Promise<Device> {
+): Promise<OwnedDevice> {
   let lost: string | null = null;
   gpu.lost.then((info) => {
     lost ??= `the WebGPU device ${name} was lost (${
@@ -187,7 +191,7 @@ async function wrap(
     : await host.cpuEngine(options);
   let disposed = false;
   live++;
-  return {
+  const device: OwnedDevice = {
     kind: "webgpu",
     description: `WebGPU, ${name}; networks: ${engine.name}`,
     fallbackReason: null,
@@ -205,7 +209,9 @@ async function wrap(
       await gpu.lost;
       open.close();
     },
+    [Symbol.asyncDispose]: () => device.dispose(),
   };
+  return device;
 }
 
 function pick({ wasmPaths }: AcquireOptions): { wasmPaths?: string } {

@@ -140,14 +140,13 @@ export function cpuChecks(options: AcquireOptions, seed: number): Check[] {
     {
       name: "cpu: a model cut short is a model error",
       async run() {
-        const device = await acquireDevice("cpu", options);
+        await using device = await acquireDevice("cpu", options);
         const model = product();
         for (const length of [0, 1, 7, model.length >> 1, model.length - 1]) {
           const error = await thrownBy(() => device.engine.load(model.slice(0, length)));
           ensure(error instanceof ModelError, `${length} bytes: ${error} is no ModelError`);
         }
         await (await device.engine.load(model)).dispose();
-        await device.dispose();
       },
     },
     {
@@ -218,7 +217,8 @@ export function gpuChecks(options: AcquireOptions, seed: number): Check[] {
     {
       name: "webgpu: tensors of every type survive the round trip",
       async run() {
-        const { gpu, ...device } = await acquireDevice("webgpu", options);
+        await using device = await acquireDevice("webgpu", options);
+        const { gpu } = device;
         const tensors: HostTensor[] = [
           new HostTensor("uint8", [5], Uint8Array.of(0, 1, 2, 250, 3)),
           new HostTensor("bool", [3], Uint8Array.of(0, 1, 1)),
@@ -236,7 +236,6 @@ export function gpuChecks(options: AcquireOptions, seed: number): Check[] {
         using small = GpuTensor.allocate(gpu!, "float32", [8]);
         const error = await thrownBy(() => GpuTensor.wrap(gpu!, small.buffer, "float32", [9]));
         ensure(error instanceof ShapeError, `${error} is no ShapeError`);
-        await device.dispose();
       },
     },
     {
