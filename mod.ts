@@ -46,6 +46,7 @@ export { gfaFuser } from "./plugins/fusers/gfa.ts";
 export { meanFuser } from "./plugins/fusers/mean.ts";
 export { queryFuser } from "./plugins/fusers/query.ts";
 export { cosineClassifier } from "./plugins/classifiers/cosine.ts";
+export { queryVoidClassifier } from "./plugins/classifiers/query_void.ts";
 export { semanticSegmenter } from "./plugins/segmenters/semantic.ts";
 export * from "./plugins/segmenters/semantic_inference.ts";
 export { type OpenOptions, openPipeline } from "./plugins/methods/open_pipeline.ts";

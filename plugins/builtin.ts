@@ -5,6 +5,7 @@
  */
 import { Registry } from "../lib/stages/registry.ts";
 import { cosineClassifier } from "./classifiers/cosine.ts";
+import { queryVoidClassifier } from "./classifiers/query_void.ts";
 import { maskDecoder } from "./decoders/mask_decoder.ts";
 import { imageEncoder } from "./encoders/image_encoder.ts";
 import { textEncoder } from "./encoders/text_encoder.ts";
@@ -35,6 +36,7 @@ export function builtinRegistry(): Registry {
     clipFuser,
     queryFuser,
     cosineClassifier,
+    queryVoidClassifier,
     semanticSegmenter,
   ]);
 }

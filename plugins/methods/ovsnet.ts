@@ -24,6 +24,8 @@ export type StageOptions = Readonly<Record<string, Readonly<Record<string, Optio
 export interface OvsnetOptions {
   /** Which fuser joins pooled and query embeddings: gfa, mean, clip, query, or a plugin's. */
   fuser?: string;
+  /** Which classifier: cosine, query_void, or a plugin's. */
+  classifier?: string;
   /** GFA's ω, in (0, 1): how far fusion goes. */
   omega?: number;
   /** GFA's λ, above 0: how sharp the affinity is. */
@@ -60,7 +62,7 @@ const chain: readonly StageDocument[] = [
  * ```
  */
 export function ovsnetDocument(options: OvsnetOptions = {}): PipelineDocument {
-  const { fuser, omega, lambda, inputSize, stages = {} } = options;
+  const { fuser, classifier, omega, lambda, inputSize, stages = {} } = options;
   const roles = chain.map(({ role }) => role);
   for (const role of Object.keys(stages)) {
     if (roles.includes(role)) continue;
@@ -70,12 +72,16 @@ export function ovsnetDocument(options: OvsnetOptions = {}): PipelineDocument {
     [gfaFuser.role]: { omega, lambda },
     [imageEncoder.role]: { inputSize },
   };
+  const names: Record<string, string | undefined> = {
+    [gfaFuser.role]: fuser,
+    [cosineClassifier.role]: classifier,
+  };
   return {
     version: 1,
     stages: chain.map(({ role, name }) => {
       const given = Object.entries({ ...shorthand[role], ...stages[role] })
         .filter((entry): entry is [string, OptionValue] => entry[1] !== undefined);
-      const chosen = role === gfaFuser.role ? fuser ?? name : name;
+      const chosen = names[role] ?? name;
       if (given.length === 0) return { role, name: chosen };
       return { role, name: chosen, options: Object.fromEntries(given) };
     }),
