@@ -99,7 +99,11 @@ function tokenizerOf(config: ClipConfig): BpeTokenizer {
 }
 
 /** Trains both towers, or goes on where a run in `dir` stood. */
-export async function trainClip(dir: string, config: ClipConfig = clipConfig): Promise<void> {
+export async function trainClip(
+  dir: string,
+  config: ClipConfig = clipConfig,
+  limits: { stopAfter?: number } = {},
+): Promise<void> {
   const { layout } = layoutOf(config);
   const graph = new Graph("clip_step");
   const flat = layout.scopeOver(graph.input("parameters", [layout.size]));
@@ -121,6 +125,7 @@ export async function trainClip(dir: string, config: ClipConfig = clipConfig): P
   const pairs = config.mosaics * picturesPerMosaic;
   console.log(`clip: ${layout.size} parameters, ${pairs} pairs a step`);
   await train({
+    ...limits,
     dir,
     name: "clip",
     params,

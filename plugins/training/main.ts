@@ -1,14 +1,74 @@
 /**
- * `deno task train clip`: makes the shipped model, stage by stage. A run that was cut off goes on
- * when the same command is given again.
+ * `deno task train`: makes the shipped model, stage by stage. A run that was cut off goes on when
+ * the same command is given again.
  *
  * @module
  */
+import { mkdirSync, writeFileSync } from "node:fs";
 import process from "node:process";
-import { trainClip } from "./clip.ts";
+import { SpriteStore } from "../datasets/emoji_scenes/sprites.ts";
+import { heldOutStyle, styles, trainingStyles } from "../datasets/emoji_scenes/universe.ts";
+import { ovsnetDocument } from "../methods/ovsnet.ts";
+import { openPipeline } from "../methods/open_pipeline.ts";
+import { acquireDevice } from "../runtimes/mod.ts";
+import { ortNodeEngine } from "../runtimes/ort_node.ts";
+import { exportClip, trainClip } from "./clip.ts";
+import { evaluateScenes, zeroShotAccuracy } from "./evaluate.ts";
+import { exportOvsnet, trainOvsnet } from "./ovsnet.ts";
 
-const stages: Record<string, () => Promise<void>> = {
-  clip: () => trainClip("runs/clip"),
+const clipDir = "runs/clip";
+const ovsnetDir = "runs/ovsnet";
+const models = new URL("../../models/", import.meta.url);
+
+/** Writes the towers, or towers and decoder, to `models/`. */
+function exportModels(): void {
+  mkdirSync(models, { recursive: true });
+  const clip = exportClip(clipDir);
+  const ovsnet = exportOvsnet(ovsnetDir);
+  const files: Record<string, Uint8Array | string> = {
+    "image_encoder.onnx": clip.imageEncoder,
+    "text_encoder.onnx": clip.textEncoder,
+    "tokenizer.json": clip.tokenizer,
+    "mask_decoder.onnx": ovsnet.maskDecoder,
+    "ovsnet.json": JSON.stringify(
+      { logitScale: ovsnet.logitScale, voidEmbedding: ovsnet.voidEmbedding },
+    ),
+  };
+  for (const [name, content] of Object.entries(files)) {
+    writeFileSync(new URL(name, models), content);
+    console.log(`${name}: ${content.length} bytes`);
+  }
+}
+
+async function evaluateClip(): Promise<void> {
+  const clip = exportClip(clipDir);
+  const engine = await ortNodeEngine();
+  const sprites = await SpriteStore.open();
+  for (const style of styles) {
+    const share = await zeroShotAccuracy(clip, engine, sprites, style);
+    const note = style === heldOutStyle ? " (held out)" : "";
+    console.log(`zero-shot top-1 in ${style}${note}: ${(100 * share).toFixed(1)} %`);
+  }
+}
+
+async function evaluateOvsnet(): Promise<void> {
+  const device = await acquireDevice("cpu");
+  const sprites = await SpriteStore.open({ styles: trainingStyles });
+  for (const fuser of ["gfa", "mean", "clip", "query"]) {
+    const pipeline = await openPipeline(ovsnetDocument({ fuser }), { device });
+    const matrix = await evaluateScenes(pipeline, sprites, { scenes: 100, firstSeed: 2 ** 31 });
+    console.log(`${fuser}: mIoU ${(100 * matrix.meanIou()).toFixed(1)} over 100 unseen scenes`);
+    await pipeline.dispose();
+  }
+  await device.dispose();
+}
+
+const stages: Record<string, () => Promise<void> | void> = {
+  clip: () => trainClip(clipDir),
+  "clip-evaluate": evaluateClip,
+  ovsnet: () => trainOvsnet(ovsnetDir, clipDir),
+  export: exportModels,
+  evaluate: evaluateOvsnet,
 };
 
 const stage = stages[process.argv[2] ?? ""];

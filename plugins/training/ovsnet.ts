@@ -294,6 +294,7 @@ export async function trainOvsnet(
   dir: string,
   clipDir: string,
   config: OvsnetConfig = ovsnetConfig,
+  limits: { stopAfter?: number } = {},
 ): Promise<void> {
   const models = exportClip(clipDir);
   const names = seenNames();
@@ -327,6 +328,7 @@ export async function trainOvsnet(
   console.log(`ovsnet: ${layout.size} parameters, ${config.scenes} scenes a step`);
 
   await train({
+    ...limits,
     dir,
     name: "ovsnet",
     params,

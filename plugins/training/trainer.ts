@@ -48,6 +48,8 @@ export interface TrainOptions {
   checkpointEvery: number;
   /** Computes one step's gradient; the step's number seeds its batch. */
   step(step: number): Promise<StepResult>;
+  /** Stops at a checkpoint after this many steps; the next call goes on from there. */
+  stopAfter?: number;
 }
 
 /**
@@ -78,7 +80,8 @@ export async function train(options: TrainOptions): Promise<void> {
   const sums = new Map<string, number>();
   let counted = 0;
   let since = performance.now();
-  while (done < steps) {
+  const stop = Math.min(steps, options.stopAfter ?? steps);
+  while (done < stop) {
     const { grads, metrics } = await options.step(done);
     const norm = clipByGlobalNorm(grads, options.clipNorm);
     if (!Number.isFinite(metrics["loss"]!) || !Number.isFinite(norm)) {
@@ -93,7 +96,7 @@ export async function train(options: TrainOptions): Promise<void> {
       sums.set(key, (sums.get(key) ?? 0) + value);
     }
     counted++;
-    if (done % 50 === 0 || done === steps) {
+    if (done % 50 === 0 || done === stop) {
       const seconds = (performance.now() - since) / 1000 / counted;
       const means = Object.fromEntries([...sums].map(([key, sum]) => [key, sum / counted]));
       appendFileSync(
@@ -110,7 +113,7 @@ export async function train(options: TrainOptions): Promise<void> {
       counted = 0;
       since = performance.now();
     }
-    if (done % options.checkpointEvery === 0 || done === steps) {
+    if (done % options.checkpointEvery === 0 || done === stop) {
       writeCheckpoint(path, done, params, optimizer);
     }
   }

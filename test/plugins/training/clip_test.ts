@@ -1,0 +1,97 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Rng } from "../../../lib/rng.ts";
+import { float32, HostTensor } from "../../../lib/tensor.ts";
+import { SpriteStore } from "../../../plugins/datasets/emoji_scenes/sprites.ts";
+import { emojiUniverse, trainingStyles } from "../../../plugins/datasets/emoji_scenes/universe.ts";
+import { ortNodeEngine } from "../../../plugins/runtimes/ort_node.ts";
+import {
+  type ClipConfig,
+  clipConfig,
+  exportClip,
+  trainClip,
+} from "../../../plugins/training/clip.ts";
+import { clipBatch } from "../../../plugins/training/clip_batches.ts";
+
+const tiny: ClipConfig = {
+  ...clipConfig,
+  steps: 4,
+  mosaics: 1,
+  image: { ...clipConfig.image, stemWidth: 8, width: 16, depth: 2, heads: 2, jointSize: 8 },
+  text: { ...clipConfig.text, vocabularySize: 600, width: 16, depth: 1, heads: 2, jointSize: 8 },
+};
+
+async function loadedSprites(categories: readonly number[]): Promise<SpriteStore> {
+  const store = SpriteStore.onDemand();
+  await store.load(
+    categories.flatMap((category) => trainingStyles.map((style) => ({ category, style }))),
+  );
+  return store;
+}
+
+Deno.test("CLIP batches: every picture is a mean of tokens, every target a distribution", async () => {
+  const universe = emojiUniverse().slice(40, 48);
+  const sprites = await loadedSprites(universe.map(({ index }) => index));
+  for (const seed of [1, 2, 3]) {
+    const batch = clipBatch(new Rng(seed), 2, universe, sprites);
+    const pairs = batch.captions.length;
+    assert.equal(pairs, 20);
+    const sum = (values: Float32Array) => values.reduce((a, b) => a + b, 0);
+    for (let i = 0; i < pairs; i++) {
+      assert.ok(Math.abs(sum(batch.pool.subarray(i * 256, (i + 1) * 256)) - 1) < 1e-6);
+      const row = batch.captionTargets.subarray(i * pairs, (i + 1) * pairs);
+      assert.ok(Math.abs(sum(row) - 1) < 1e-6);
+      assert.ok(row[i]! > 0, "a picture's own caption is right for it");
+      const column: Float32Array = Float32Array.from(
+        { length: pairs },
+        (_, j) => batch.pictureTargets[j * pairs + i]!,
+      );
+      assert.ok(Math.abs(sum(column) - 1) < 1e-6);
+    }
+    // The ten pictures of a mosaic tile its token grid.
+    for (let token = 0; token < 256; token++) {
+      let owners = 0;
+      for (let k = 0; k < 10; k++) owners += Number(batch.pool[k * 256 + token]! > 0);
+      assert.equal(owners, 1);
+    }
+    assert.deepEqual(clipBatch(new Rng(seed), 2, universe, sprites), batch);
+  }
+});
+
+Deno.test("CLIP training: a resumed run ends with the bytes of an undisturbed one", async () => {
+  const root = mkdtempSync(join(tmpdir(), "ovs-clip-"));
+  try {
+    const [whole, halves] = [join(root, "whole"), join(root, "halves")];
+    await trainClip(whole, tiny);
+    await trainClip(halves, tiny, { stopAfter: 2 });
+    await trainClip(halves, tiny);
+    assert.deepEqual(
+      readFileSync(join(halves, "checkpoint.bin")),
+      readFileSync(join(whole, "checkpoint.bin")),
+    );
+
+    // What is exported runs at any size and gives unit text embeddings.
+    const models = exportClip(whole, tiny);
+    const engine = await ortNodeEngine({ threads: 1 });
+    const image = await engine.load(models.imageEncoder);
+    const { features, pyramid4, pyramid8 } = await image.run({ image: float32([2, 3, 64, 96]) });
+    assert.deepEqual(features!.shape, [2, 8, 8, 12]);
+    assert.deepEqual(pyramid4!.shape, [2, 8, 16, 24]);
+    assert.deepEqual(pyramid8!.shape, [2, 32, 8, 12]);
+    const text = await engine.load(models.textEncoder);
+    const { embeddings } = await text.run({
+      tokens: new HostTensor("int64", [2, 3], BigInt64Array.of(1n, 70n, 2n, 1n, 2n, 0n)),
+      mask: float32([2, 3], Float32Array.of(1, 1, 1, 1, 1, 0)),
+    });
+    const rows = await embeddings!.read() as Float32Array;
+    for (const row of [rows.subarray(0, 8), rows.subarray(8)]) {
+      assert.ok(Math.abs(Math.hypot(...row) - 1) < 1e-5);
+    }
+    await image.dispose();
+    await text.dispose();
+  } finally {
+    rmSync(root, { recursive: true });
+  }
+});
