@@ -15,6 +15,9 @@ export const bufferUsage = {
   storage: 0x80,
 } as const;
 
+/** How long a failure may precede the report of the lost device that caused it, in ms. */
+const lossDelay = 2000;
+
 /** The usage of every buffer that holds a tensor. */
 export const tensorUsage: number = bufferUsage.storage | bufferUsage.copySource |
   bufferUsage.copyDestination;
@@ -150,7 +153,7 @@ export class KernelContext {
     try {
       failures = await verdicts;
     } catch (error) {
-      await this.assertAlive();
+      await this.#awaitLoss();
       throw new DeviceError(`${what}: the WebGPU device failed (${message(error)})`, {
         cause: error,
       });
@@ -197,7 +200,7 @@ export class KernelContext {
       try {
         await source.mapAsync(1, 0, size);
       } catch (error) {
-        await this.assertAlive();
+        await this.#awaitLoss();
         throw new DeviceError(`read-back: the buffer can't be mapped (${message(error)})`, {
           cause: error,
         });
@@ -228,6 +231,15 @@ export class KernelContext {
         { cause: error },
       );
     }
+  }
+
+  /** After a failure that a lost device would explain: waits a little for the report of the loss. */
+  async #awaitLoss(): Promise<void> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const patience = new Promise<void>((resolve) => timer = setTimeout(resolve, lossDelay));
+    await Promise.race([this.gpu.lost, patience]);
+    clearTimeout(timer);
+    await this.assertAlive();
   }
 
   #lostError(): DeviceLostError {

@@ -171,12 +171,16 @@ function throughNormalisation(unit: Matrix, norms: readonly number[], gradient: 
 }
 
 function logSoftmaxRows(x: Matrix): Matrix {
-  const offsets = Array.from({ length: x.rows }, (_, i) => {
+  const largest: number[] = [];
+  const logSum: number[] = [];
+  for (let i = 0; i < x.rows; i++) {
     const row = x.data.subarray(i * x.columns, (i + 1) * x.columns);
-    const largest = row.reduce((a, b) => Math.max(a, b));
-    return largest + Math.log(row.reduce((sum, value) => sum + Math.exp(value - largest), 0));
-  });
-  return Matrix.build(x.rows, x.columns, (i, j) => x.at(i, j) - offsets[i]!);
+    const max = row.reduce((a, b) => Math.max(a, b));
+    largest.push(max);
+    logSum.push(Math.log(row.reduce((sum, value) => sum + Math.exp(value - max), 0)));
+  }
+  // In this order: beside a huge maximum the logarithm would be lost.
+  return Matrix.build(x.rows, x.columns, (i, j) => (x.at(i, j) - largest[i]!) - logSum[i]!);
 }
 
 function exp(x: Matrix): Matrix {
