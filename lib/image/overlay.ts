@@ -38,7 +38,7 @@ export function overlay(
     );
   }
   const opacity = options.opacity ?? 0.55;
-  const outline = options.outline ?? Math.max(1, Math.round(Math.min(width, height) / 300));
+  const outline = options.outline ?? Math.max(1, Math.round(Math.min(width, height) / 220));
   const table = new Uint8Array(colours.length * 3);
   colours.forEach((colour, index) => table.set(colour, index * 3));
   const result = new Uint8Array(rgb.length);

@@ -133,7 +133,7 @@ export async function outlineText(text: string, size: number): Promise<TextOutli
   let d = "";
   let x = 0;
   for (
-    const { segment } of graphemes.segment(text.normalize("NFC").replace(/\p{C}(?<!\p{Cf})/gu, " "))
+    const { segment } of graphemes.segment(text.normalize("NFC").replace(/\p{Cc}/gu, " "))
   ) {
     if (pictographic.test(segment)) {
       const drawing = await emojiDrawing(segment);

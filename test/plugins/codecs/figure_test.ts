@@ -1,0 +1,57 @@
+import assert from "node:assert/strict";
+import sharp from "sharp";
+import { InputError } from "../../../lib/errors.ts";
+import { Image } from "../../../lib/image/image.ts";
+import { palette } from "../../../lib/image/palette.ts";
+import { renderFigure } from "../../../plugins/codecs/figure.ts";
+import { outlineText } from "../../../plugins/codecs/text_outlines.ts";
+
+Deno.test("text outlines: Latin, Greek, Cyrillic, Chinese and emoji; null for what no font has", async () => {
+  for (const text of ["slice of pizza", "żółć café", "Ωμέγα", "собака", "狗", "🐕 dog", "👨‍👩‍👧"]) {
+    const outline = await outlineText(text, 20);
+    assert.ok(outline !== null && outline.width > 5, text);
+  }
+  for (const text of ["한국어", "مرحبا", "dog \u{10ffff}", "\ud800"]) {
+    assert.equal(await outlineText(text, 20), null, text);
+  }
+  const [one, two] = [await outlineText("dog", 20), await outlineText("dog", 40)];
+  assert.ok(Math.abs(two!.width - 2 * one!.width) < 1e-6);
+  assert.equal((await outlineText("", 20))!.width, 0);
+});
+
+Deno.test("figure: panels keep their pixels and their size, the legend lies below", async () => {
+  const image = new Image(300, 40, Uint8Array.from({ length: 36000 }, (_, i) => (i * 7) % 256));
+  const colours = palette(60);
+  const legend = ["dog", "狗", "한국어", "x".repeat(500), "<&>\"'"].map((label, index) => ({
+    label,
+    index,
+    colour: colours[index]!,
+    note: "1 %",
+  }));
+  const bytes = await renderFigure({ panels: [{ image }], legend });
+  const { data, info } = await sharp(bytes).raw().toBuffer({ resolveWithObject: true });
+  assert.deepEqual([info.width, info.channels], [300, 3]);
+  assert.ok(info.height > 40);
+  for (let i = 0; i < 36000; i++) if (data[i] !== image.rgb[i]) assert.fail(`pixel ${i}`);
+  // Every swatch is there.
+  const found = new Set<string>();
+  for (let i = 36000; i < data.length; i += 3) found.add(data.subarray(i, i + 3).join());
+  for (const { colour } of legend) assert.ok(found.has(colour.join()), colour.join());
+});
+
+Deno.test("figure: a small image, several panels, no class, more classes than fit", async () => {
+  const dot = new Image(1, 1, new Uint8Array([9, 8, 7]));
+  const colours = palette(100);
+  const legend = colours.map((colour, index) => ({ label: `c${index}`, index, colour }));
+  for (const entries of [[], legend]) {
+    const bytes = await renderFigure({
+      panels: [{ image: dot, title: "scene" }, { image: dot, title: "truth" }],
+      legend: entries,
+    });
+    const { width, height } = await sharp(bytes).metadata();
+    assert.ok(width >= 280 && height > 20 && height < 2000);
+  }
+  await assert.rejects(renderFigure({ panels: [], legend: [] }), InputError);
+  const panels = [{ image: dot }, { image: new Image(2, 1) }];
+  await assert.rejects(renderFigure({ panels, legend: [] }), InputError);
+});
