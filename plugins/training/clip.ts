@@ -164,6 +164,8 @@ export interface ClipModels {
   textEncoder: Uint8Array;
   /** The subwords, as JSON text. */
   tokenizer: string;
+  /** The longest text, in subwords. */
+  maxLength: number;
   /** The learned inverse temperature. */
   logitScale: number;
 }
@@ -196,6 +198,7 @@ export function exportClip(dir: string, config: ClipConfig = clipConfig): ClipMo
     imageEncoder: image.toOnnx(half),
     textEncoder: text.toOnnx({ ...half, metadata: { maxLength: String(config.text.maxLength) } }),
     tokenizer: readFileSync(join(dir, "tokenizer.json"), "utf8"),
+    maxLength: config.text.maxLength,
     logitScale: Math.exp(Math.min(params[logScale.offset]!, Math.log(100))),
   };
 }

@@ -27,7 +27,7 @@ import {
   type MaskPrediction,
 } from "../networks/mask_decoder.ts";
 import { ortNodeEngine } from "../runtimes/ort_node.ts";
-import { clipConfig, type ClipModels, exportClip } from "./clip.ts";
+import { type ClipConfig, clipConfig, type ClipModels, exportClip } from "./clip.ts";
 import { mosaicGrid } from "./clip_batches.ts";
 import { maskSize, maxSegments, type SceneBatch, sceneBatch, sceneSize } from "./scene_batches.ts";
 import { readParameters, train } from "./trainer.ts";
@@ -44,6 +44,8 @@ export interface OvsnetConfig {
   learningRate: number;
   /** γ of Proxy Calibration's Beta(γ, γ). */
   gamma: number;
+  /** The run that made the encoders. */
+  clip: ClipConfig;
   /** Sizes of the mask decoder. */
   decoder: MaskDecoderConfig;
 }
@@ -55,6 +57,7 @@ export const ovsnetConfig: OvsnetConfig = {
   scenes: 16,
   learningRate: 1e-3,
   gamma: 2,
+  clip: clipConfig,
   decoder: {
     numQueries: 32,
     width: 128,
@@ -84,7 +87,7 @@ interface Forward {
 function forward(scope: ParameterScope, config: OvsnetConfig, numClasses: number): Forward {
   const { graph } = scope;
   const { scenes, decoder } = config;
-  const { width, jointSize, stemWidth } = clipConfig.image;
+  const { width, jointSize, stemWidth } = config.clip.image;
   const grid = sceneSize / 8;
   const inputs: ImageEncoderOutputs = {
     features: graph.input("features", [scenes, jointSize, grid, grid]),
@@ -234,7 +237,7 @@ export async function embedNames(
   const engine = await ortNodeEngine({ threads: 2 });
   const session = await engine.load(models.textEncoder);
   const tokenizer = BpeTokenizer.fromJSON(JSON.parse(models.tokenizer));
-  const batch = tokenizer.encodeBatch(names, clipConfig.text.maxLength);
+  const batch = tokenizer.encodeBatch(names, models.maxLength);
   const { embeddings } = await session.run({ tokens: batch.tokens, mask: batch.mask });
   await session.dispose();
   return embeddings as HostTensor<"float32">;
@@ -296,7 +299,7 @@ export async function trainOvsnet(
   config: OvsnetConfig = ovsnetConfig,
   limits: { stopAfter?: number } = {},
 ): Promise<void> {
-  const models = exportClip(clipDir);
+  const models = exportClip(clipDir, config.clip);
   const names = seenNames();
   const text = await embedNames(models, names);
   const layout = layoutOf(config, names.length);
@@ -385,7 +388,7 @@ export interface OvsnetModels {
 export function exportOvsnet(dir: string, config: OvsnetConfig = ovsnetConfig): OvsnetModels {
   const layout = layoutOf(config, seenNames().length);
   const params = readParameters(dir, layout.size);
-  const { width, jointSize, stemWidth } = clipConfig.image;
+  const { width, jointSize, stemWidth } = config.clip.image;
   const graph = new Graph("mask_decoder");
   const last = maskDecoder(layout.scopeWith(graph, params), {
     features: graph.input("features", ["B", jointSize, "H/8", "W/8"]),
