@@ -58,7 +58,7 @@ export interface ParsedArguments<Flags extends Readonly<Record<string, FlagSpec>
  *
  * @example
  * ```ts
- * import { parseArguments } from "@ovstage/ovstage";
+ * import { parseArguments } from "./arguments.ts";
  * const spec = {
  *   name: "greet",
  *   description: "Says hello.",

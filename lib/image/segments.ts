@@ -14,7 +14,7 @@ export interface Segment {
   label: string;
   /** The index of the class in the vocabulary, from 0. */
   index: number;
-  /** Mean score of the segment's pixels, 0 to 1. */
+  /** Mean score of the segment's pixels, as the segmenter gives it. */
   score: number;
   /** Number of pixels. */
   area: number;
@@ -32,7 +32,7 @@ export interface LabelMap {
   height: number;
   /** height × width class indices, row-major; −1 where no class was found. */
   labels: Int32Array;
-  /** height × width scores, 0 to 1. */
+  /** height × width scores, as the segmenter gives them. */
   scores: Float32Array;
 }
 
