@@ -1,12 +1,13 @@
 /**
  * The program that every runtime runs: all portable checks, one line of output for each.
  * Arguments (of the command line, or of the page's address): `list` only names the checks, `cpu`
- * leaves out those that need a GPU.
+ * leaves out those that need a GPU, `cases=N` sets the generated cases for each law.
  *
  * @module
  */
 import type { AcquireOptions } from "../../plugins/runtimes/mod.ts";
 import { type Check, runChecks } from "./check.ts";
+import { kernelChecks } from "./kernel_checks.ts";
 import { cpuChecks, gpuChecks } from "./runtime_checks.ts";
 
 const { process, location } = globalThis as {
@@ -14,13 +15,16 @@ const { process, location } = globalThis as {
   location?: { search: string };
 };
 const inBrowser = !process;
-const args = inBrowser ? [...new URLSearchParams(location?.search).keys()] : process.argv.slice(2);
+const args = inBrowser ? (location?.search ?? "").slice(1).split("&") : process.argv.slice(2);
 
 const seed = 20250701;
+const casesPerLaw = Number(args.find((arg) => arg.startsWith("cases="))?.slice(6) ?? 8);
 const options: AcquireOptions = inBrowser ? { wasmPaths: "/onnxruntime-web/" } : {};
 const checks: Check[] = [
   ...cpuChecks(options, seed),
-  ...(args.includes("cpu") ? [] : gpuChecks(options, seed)),
+  ...(args.includes("cpu")
+    ? []
+    : [...gpuChecks(options, seed), ...kernelChecks(options, seed, casesPerLaw)]),
 ];
 
 function report(line: Record<string, unknown>): void {
