@@ -64,4 +64,3 @@ export * from "./lib/metrics/confusion_matrix.ts";
 export { assign } from "./lib/matching/hungarian.ts";
 export * from "./lib/optim/adamw.ts";
 export * from "./lib/optim/schedules.ts";
-export * from "./lib/cli/arguments.ts";
