@@ -53,9 +53,9 @@ export interface OvsnetConfig {
 /** The run that made the shipped decoder. */
 export const ovsnetConfig: OvsnetConfig = {
   seed: 2,
-  steps: 3600,
-  scenes: 16,
-  learningRate: 1e-3,
+  steps: 5000,
+  scenes: 8,
+  learningRate: 8e-4,
   gamma: 2,
   clip: clipConfig,
   decoder: {
