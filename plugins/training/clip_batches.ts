@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { Rng } from "../../lib/rng.ts";
+import type { Rng } from "../../lib/rng.ts";
 import { drawSprite } from "../datasets/emoji_scenes/composite.ts";
 import type { SpriteSource } from "../datasets/emoji_scenes/sprites.ts";
 import { renderStuff, stuffCategories } from "../datasets/emoji_scenes/textures.ts";

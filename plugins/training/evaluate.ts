@@ -17,7 +17,7 @@ import { loadSplits, seenNames } from "../datasets/emoji_scenes/splits.ts";
 import type { SpriteSource } from "../datasets/emoji_scenes/sprites.ts";
 import { renderStuff, stuffCategories } from "../datasets/emoji_scenes/textures.ts";
 import { emojiUniverse, type Style, trainingStyles } from "../datasets/emoji_scenes/universe.ts";
-import { type ClipModels } from "./clip.ts";
+import type { ClipModels } from "./clip.ts";
 import { embedNames } from "./ovsnet.ts";
 
 /** Scenes to evaluate on. */

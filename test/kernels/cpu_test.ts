@@ -79,7 +79,7 @@ for (const law of laws) {
     });
     await kernels.dispose();
     await device.dispose();
-    assert(result.ok, result.message);
+    assert(result.ok, result.message ?? result.name);
   });
 }
 
