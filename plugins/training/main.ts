@@ -7,14 +7,20 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import { SpriteStore } from "../datasets/emoji_scenes/sprites.ts";
-import { heldOutStyle, styles, trainingStyles } from "../datasets/emoji_scenes/universe.ts";
+import { stuffCategories } from "../datasets/emoji_scenes/textures.ts";
+import {
+  emojiUniverse,
+  heldOutStyle,
+  styles,
+  trainingStyles,
+} from "../datasets/emoji_scenes/universe.ts";
 import { ovsnetDocument } from "../methods/ovsnet.ts";
 import { openPipeline } from "../methods/open_pipeline.ts";
 import { acquireDevice } from "../runtimes/mod.ts";
 import { ortNodeEngine } from "../runtimes/ort_node.ts";
 import { exportClip, trainClip } from "./clip.ts";
 import { evaluateScenes, zeroShotAccuracy } from "./evaluate.ts";
-import { exportOvsnet, trainOvsnet } from "./ovsnet.ts";
+import { embedNames, exportOvsnet, trainOvsnet } from "./ovsnet.ts";
 
 const clipDir = "runs/clip";
 const ovsnetDir = "runs/ovsnet";
@@ -51,6 +57,15 @@ async function evaluateClip(): Promise<void> {
   }
 }
 
+/** Embeds all names of the world, for `choose_splits.ts --embeddings`. */
+async function embedWorld(): Promise<void> {
+  const names = [...emojiUniverse().map(({ name }) => name), ...stuffCategories];
+  const { data } = await embedNames(exportClip(clipDir), names);
+  const path = `${clipDir}/names.bin`;
+  writeFileSync(path, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  console.log(`${names.length} names → ${path}`);
+}
+
 async function evaluateOvsnet(): Promise<void> {
   const device = await acquireDevice("cpu");
   const sprites = await SpriteStore.open({ styles: trainingStyles });
@@ -66,6 +81,7 @@ async function evaluateOvsnet(): Promise<void> {
 const stages: Record<string, () => Promise<void> | void> = {
   clip: () => trainClip(clipDir),
   "clip-evaluate": evaluateClip,
+  "clip-embed": embedWorld,
   ovsnet: () => trainOvsnet(ovsnetDir, clipDir),
   export: exportModels,
   evaluate: evaluateOvsnet,
