@@ -21,15 +21,10 @@ import { ConfusionMatrix } from "../../lib/metrics/confusion_matrix.ts";
 import { renderFigure } from "../codecs/figure.ts";
 import { importSharp } from "../codecs/import_sharp.ts";
 import type { Scene } from "../datasets/emoji_scenes/scene.ts";
+import { firstUnseenSeed } from "../datasets/emoji_scenes/seeds.ts";
 import { formatDevice, openPlanned, pipelineFlags, planPipeline } from "./plan_pipeline.ts";
 import { OutputFolder } from "./output_folder.ts";
 import { formatShare, type SegmentedImage, segmentFile } from "./segment_file.ts";
-
-/**
- * The first seed that is kept from training, which draws its scenes from seeds below; the demo and
- * the tests draw theirs from here up to 2³² − 1.
- */
-export const firstUnseenSeed = 2 ** 31;
 
 const LAST_SEED = 2 ** 32 - 1;
 const DEFAULT_SEED = firstUnseenSeed + 7;

@@ -30,7 +30,7 @@ export interface SceneEvaluation {
   styles?: readonly Style[];
   /** How many scenes. */
   scenes: number;
-  /** Seed of the first one; 2³¹ and above are unseen. */
+  /** Seed of the first one; `firstUnseenSeed` and above are unseen. */
   firstSeed: number;
 }
 

@@ -6,6 +6,7 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import process from "node:process";
+import { firstUnseenSeed } from "../datasets/emoji_scenes/seeds.ts";
 import { SpriteStore } from "../datasets/emoji_scenes/sprites.ts";
 import { stuffCategories } from "../datasets/emoji_scenes/textures.ts";
 import {
@@ -71,7 +72,10 @@ async function evaluateOvsnet(): Promise<void> {
   const sprites = await SpriteStore.open({ styles: trainingStyles });
   for (const fuser of ["gfa", "mean", "clip", "query"]) {
     const pipeline = await openPipeline(ovsnetDocument({ fuser }), { device });
-    const matrix = await evaluateScenes(pipeline, sprites, { scenes: 100, firstSeed: 2 ** 31 });
+    const matrix = await evaluateScenes(pipeline, sprites, {
+      scenes: 100,
+      firstSeed: firstUnseenSeed,
+    });
     console.log(`${fuser}: mIoU ${(100 * matrix.meanIou()).toFixed(1)} over 100 unseen scenes`);
     await pipeline.dispose();
   }

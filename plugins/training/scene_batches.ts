@@ -27,7 +27,7 @@ export interface SceneBatch {
 /**
  * Renders a batch of scenes of the training categories.
  *
- * @param rng Gives the scenes their seeds, below 2³¹; validation and demo use those above.
+ * @param rng Gives the scenes their seeds, all below `firstUnseenSeed`.
  * @param scenes B.
  * @param categories Universe indices of the things.
  * @param numClasses C, things and textures.
