@@ -23,21 +23,21 @@ const options = {
   omega: {
     type: "number",
     description: "how far fusion goes",
-    default: 0.5,
+    default: 0.1,
     exclusiveMinimum: 0,
     exclusiveMaximum: 1,
   },
   lambda: {
     type: "number",
     description: "how sharp the affinity is",
-    default: 10,
+    default: 3,
     exclusiveMinimum: 0,
     maximum: 1e6,
   },
   output: {
     type: "string",
     description: "what is classified: fused pooled features, fused queries, or their mean",
-    default: "clip",
+    default: "query",
     enum: ["clip", "query", "mean"],
   },
 } as const satisfies OptionSchema;

@@ -12,6 +12,7 @@ import {
   ParameterLayout,
   type ParameterScope,
 } from "../../lib/graph/mod.ts";
+import { cosineSchedule } from "../../lib/optim/schedules.ts";
 import { Rng } from "../../lib/rng.ts";
 import { float32 } from "../../lib/tensor.ts";
 import { BpeTokenizer, trainBpe } from "../../lib/text/bpe.ts";
@@ -131,8 +132,12 @@ export async function trainClip(
     params,
     decayMask: layout.decayMask(),
     steps: config.steps,
-    warmup: Math.min(200, Math.floor(config.steps / 10)),
-    learningRate: config.learningRate,
+    schedule: cosineSchedule({
+      peak: config.learningRate,
+      totalSteps: config.steps,
+      warmupSteps: Math.min(200, Math.floor(config.steps / 10)),
+      final: config.learningRate / 100,
+    }),
     weightDecay: 0.05,
     clipNorm: 1,
     checkpointEvery: 100,

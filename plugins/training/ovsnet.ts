@@ -13,6 +13,7 @@ import {
   type Value,
 } from "../../lib/graph/mod.ts";
 import { assign } from "../../lib/matching/hungarian.ts";
+import { cosineSchedule, type Schedule } from "../../lib/optim/schedules.ts";
 import { Rng } from "../../lib/rng.ts";
 import type { Session } from "../../lib/runtime.ts";
 import { float32, HostTensor, type Tensor } from "../../lib/tensor.ts";
@@ -42,6 +43,8 @@ export interface OvsnetConfig {
   scenes: number;
   /** The highest learning rate. */
   learningRate: number;
+  /** A second cosine cycle after the first (Loshchilov and Hutter, 2017). */
+  restart: { steps: number; learningRate: number };
   /** γ of Proxy Calibration's Beta(γ, γ). */
   gamma: number;
   /** The run that made the encoders. */
@@ -53,9 +56,10 @@ export interface OvsnetConfig {
 /** The run that made the shipped decoder. */
 export const ovsnetConfig: OvsnetConfig = {
   seed: 2,
-  steps: 5000,
+  steps: 6000,
   scenes: 8,
   learningRate: 8e-4,
+  restart: { steps: 1000, learningRate: 3e-4 },
   gamma: 2,
   clip: clipConfig,
   decoder: {
@@ -224,6 +228,22 @@ function totalLoss(f: Forward, config: OvsnetConfig) {
   return { loss, ...terms.at(-1)!, ...proxies };
 }
 
+function restartingSchedule({ steps, learningRate, restart }: OvsnetConfig): Schedule {
+  const first = cosineSchedule({
+    peak: learningRate,
+    totalSteps: steps,
+    warmupSteps: Math.min(200, Math.floor(steps / 10)),
+    final: learningRate / 100,
+  });
+  if (restart.steps === 0) return first;
+  const second = cosineSchedule({
+    peak: restart.learningRate,
+    totalSteps: restart.steps,
+    final: learningRate / 100,
+  });
+  return (step) => step < steps ? first(step) : second(step - steps);
+}
+
 function layoutOf(config: OvsnetConfig, numClasses: number): ParameterLayout {
   const graph = new Graph("layout");
   return ParameterLayout.of(graph, (scope) => void forward(scope, config, numClasses));
@@ -336,9 +356,8 @@ export async function trainOvsnet(
     name: "ovsnet",
     params,
     decayMask: layout.decayMask(),
-    steps: config.steps,
-    warmup: Math.min(200, Math.floor(config.steps / 10)),
-    learningRate: config.learningRate,
+    steps: config.steps + config.restart.steps,
+    schedule: restartingSchedule(config),
     weightDecay: 0.05,
     clipNorm: 1,
     checkpointEvery: 100,

@@ -14,7 +14,7 @@ import {
 import { join } from "node:path";
 import { ModelError } from "../../lib/errors.ts";
 import { AdamW, clipByGlobalNorm } from "../../lib/optim/adamw.ts";
-import { cosineSchedule } from "../../lib/optim/schedules.ts";
+import type { Schedule } from "../../lib/optim/schedules.ts";
 
 /** What one step of training works with. */
 export interface StepResult {
@@ -36,10 +36,8 @@ export interface TrainOptions {
   decayMask: Uint8Array;
   /** Number of steps in all. */
   steps: number;
-  /** Steps of warm-up. */
-  warmup: number;
-  /** The highest learning rate. */
-  learningRate: number;
+  /** The learning rate of each step. */
+  schedule: Schedule;
   /** Decoupled weight decay. */
   weightDecay: number;
   /** Gradients are clipped to this global norm. */
@@ -68,12 +66,6 @@ export async function train(options: TrainOptions): Promise<void> {
     weightDecay: options.weightDecay,
     decayMask: options.decayMask,
   });
-  const rate = cosineSchedule({
-    peak: options.learningRate,
-    totalSteps: steps,
-    warmupSteps: options.warmup,
-    final: options.learningRate / 100,
-  });
   let done = existsSync(path) ? readCheckpoint(path, params, optimizer) : 0;
   if (done > 0) console.log(`${options.name}: going on at step ${done} of ${steps}`);
 
@@ -90,7 +82,7 @@ export async function train(options: TrainOptions): Promise<void> {
           `the last good checkpoint is ${path}`,
       );
     }
-    optimizer.step(params, grads, rate(done));
+    optimizer.step(params, grads, options.schedule(done));
     done++;
     for (const [key, value] of Object.entries({ ...metrics, gradNorm: norm })) {
       sums.set(key, (sums.get(key) ?? 0) + value);

@@ -26,7 +26,8 @@ const clip: ClipConfig = {
 
 const tiny: OvsnetConfig = {
   ...ovsnetConfig,
-  steps: 4,
+  steps: 3,
+  restart: { steps: 1, learningRate: 1e-4 },
   scenes: 2,
   clip,
   decoder: {
