@@ -59,7 +59,7 @@ export const ovsnetConfig: OvsnetConfig = {
   steps: 6000,
   scenes: 8,
   learningRate: 8e-4,
-  restart: { steps: 1000, learningRate: 3e-4 },
+  restart: { steps: 1700, learningRate: 3e-4 },
   gamma: 2,
   clip: clipConfig,
   decoder: {

@@ -89,7 +89,7 @@ const cases: [string, Record<string, OptionValue>][] = [
   ["clip", {}],
   ["query", {}],
   ["mean", {}],
-  ["gfa", {}],
+  ["gfa", { output: "clip", omega: 0.5, lambda: 10 }],
   ["gfa", { output: "query", omega: 0.9 }],
   ["gfa", { output: "mean", lambda: 1 }],
   ["median", { weight: 0.7 }],
@@ -175,7 +175,7 @@ Deno.test('fuser "gfa": with every mask empty, the queries speak alone', () =>
   }));
 
 Deno.test('fuser "gfa": omega towards 0 returns the pooled rows, and one repeated row stays', () =>
-  withFuser("gfa", { omega: 1e-4 }, async (stage, device) => {
+  withFuser("gfa", { omega: 1e-4, output: "clip" }, async (stage, device) => {
     const given = rows(4, 5, 1, [false, false, false, false], 9);
     const fused = await fuse(stage, device, given);
     const { data } = given.pooled.embeddings;
