@@ -4,6 +4,7 @@
  * @module
  */
 import type { Host } from "./host.ts";
+import { openNavigatorGpu } from "./navigator_gpu.ts";
 import { ortWebEngine } from "./ort_web.ts";
 
 /** A browser's window or worker. */
@@ -11,16 +12,6 @@ export const browser: Host = {
   name: "browser",
   adapterHint: "use a browser with WebGPU switched on, over https or from localhost",
   networksOnGpu: true,
-  openGpu() {
-    const { gpu } = navigator;
-    return Promise.resolve(
-      gpu
-        ? {
-          requestAdapter: () => gpu.requestAdapter({ powerPreference: "high-performance" }),
-          close() {},
-        }
-        : null,
-    );
-  },
+  openGpu: openNavigatorGpu,
   cpuEngine: (options) => ortWebEngine(options),
 };

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Host } from "./host.ts";
+import { openNavigatorGpu } from "./navigator_gpu.ts";
 import { ortNodeEngine } from "./ort_node.ts";
 
 /** Deno. */
@@ -11,16 +12,6 @@ export const deno: Host = {
   name: "Deno",
   adapterHint: "on Debian or Ubuntu, `apt-get install mesa-vulkan-drivers` gives a software one",
   networksOnGpu: true,
-  openGpu() {
-    const { gpu } = navigator;
-    return Promise.resolve(
-      gpu
-        ? {
-          requestAdapter: () => gpu.requestAdapter({ powerPreference: "high-performance" }),
-          close() {},
-        }
-        : null,
-    );
-  },
+  openGpu: openNavigatorGpu,
   cpuEngine: (options) => ortNodeEngine(options),
 };

@@ -54,15 +54,9 @@ export const clipConfig: ClipConfig = {
 /** Captions are cut to this many subwords in training; nearly all are shorter. */
 const captionLength = 12;
 
-/** The networks of a run and where their parameters lie. */
-interface ClipLayout {
-  layout: ParameterLayout;
-  config: ClipConfig;
-}
-
-function layoutOf(config: ClipConfig): ClipLayout {
+function layoutOf(config: ClipConfig): ParameterLayout {
   const graph = new Graph("layout");
-  return { layout: ParameterLayout.of(graph, (scope) => void clipLoss(scope, config)), config };
+  return ParameterLayout.of(graph, (scope) => void clipLoss(scope, config));
 }
 
 function clipLoss(scope: ParameterScope, config: ClipConfig) {
@@ -105,7 +99,7 @@ export async function trainClip(
   config: ClipConfig = clipConfig,
   limits: { stopAfter?: number } = {},
 ): Promise<void> {
-  const { layout } = layoutOf(config);
+  const layout = layoutOf(config);
   const graph = new Graph("clip_step");
   const flat = layout.scopeOver(graph.input("parameters", [layout.size]));
   const { loss, scale } = clipLoss(flat.scope, config);
@@ -177,7 +171,7 @@ export interface ClipModels {
 
 /** Exports a run's towers, with batch, image size and number of texts left open. */
 export function exportClip(dir: string, config: ClipConfig = clipConfig): ClipModels {
-  const { layout } = layoutOf(config);
+  const layout = layoutOf(config);
   const params = readParameters(dir, layout.size);
 
   const image = new Graph("image_encoder");

@@ -10,6 +10,7 @@ import { drawSprite } from "../datasets/emoji_scenes/composite.ts";
 import type { SpriteSource } from "../datasets/emoji_scenes/sprites.ts";
 import { renderStuff, stuffCategories } from "../datasets/emoji_scenes/textures.ts";
 import { type EmojiCategory, trainingStyles } from "../datasets/emoji_scenes/universe.ts";
+import { writePlanes } from "./pixel_planes.ts";
 
 /** Side of a mosaic in pixels. */
 export const mosaicSize = 128;
@@ -81,9 +82,7 @@ export function clipBatch(
         }
       }
     });
-    for (let i = 0; i < plane; i++) {
-      for (let c = 0; c < 3; c++) images[(b * 3 + c) * plane + i] = rgb[i * 3 + c]! / 255;
-    }
+    writePlanes(rgb, images, b);
   }
   const captions = subjects.map((subject) => captionOf(subject, rng));
   return { images, pool, captions, ...targets(subjects, captions) };

@@ -19,6 +19,7 @@ import { renderStuff, stuffCategories } from "../datasets/emoji_scenes/textures.
 import { emojiUniverse, type Style, trainingStyles } from "../datasets/emoji_scenes/universe.ts";
 import type { ClipModels } from "./clip.ts";
 import { embedNames } from "./ovsnet.ts";
+import { writePlanes } from "./pixel_planes.ts";
 
 /** Scenes to evaluate on. */
 export interface SceneEvaluation {
@@ -98,9 +99,7 @@ export async function zeroShotAccuracy(
       })
     );
     const planes = new Float32Array(3 * 128 * 128);
-    for (let i = 0; i < 128 * 128; i++) {
-      for (let c = 0; c < 3; c++) planes[c * 128 * 128 + i] = rgb[i * 3 + c]! / 255;
-    }
+    writePlanes(rgb, planes, 0);
     const outputs = await session.run({ image: float32([1, 3, 128, 128], planes) });
     const features = await outputs["features"]!.read() as Float32Array;
     drawn.forEach(({ index }, k) => {

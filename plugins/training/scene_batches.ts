@@ -6,6 +6,7 @@
 import type { Rng } from "../../lib/rng.ts";
 import { renderScene, type Scene } from "../datasets/emoji_scenes/scene.ts";
 import type { SpriteSource } from "../datasets/emoji_scenes/sprites.ts";
+import { writePlanes } from "./pixel_planes.ts";
 
 /** Side of a training scene in pixels. */
 export const sceneSize = 128;
@@ -39,15 +40,12 @@ export function sceneBatch(
   numClasses: number,
   sprites: SpriteSource,
 ): SceneBatch {
-  const plane = sceneSize * sceneSize;
-  const images = new Float32Array(scenes * 3 * plane);
+  const images = new Float32Array(scenes * 3 * sceneSize * sceneSize);
   const masks = new Float32Array(scenes * maxSegments * maskSize * maskSize);
   const classes = new Float32Array(scenes * maxSegments * numClasses);
   for (let b = 0; b < scenes; b++) {
     const scene = renderScene({ seed: rng.next() >>> 1, size: sceneSize, categories, sprites });
-    for (let i = 0; i < plane; i++) {
-      for (let c = 0; c < 3; c++) images[(b * 3 + c) * plane + i] = scene.rgb[i * 3 + c]! / 255;
-    }
+    writePlanes(scene.rgb, images, b);
     addTargets(scene, b, numClasses, masks, classes);
   }
   return { images, masks, classes };
