@@ -5,6 +5,6 @@
  */
 export * from "./graph.ts";
 export { gradients } from "./gradient.ts";
-export { type EncodeOptions, opset } from "./onnx.ts";
+export { type EncodeOptions, type ExternalData, opset } from "./onnx.ts";
 export * from "./parameters.ts";
 export * as ops from "./ops.ts";

@@ -19,6 +19,19 @@ export interface EncodeOptions {
   parameterStorage?: "float32" | "float16";
   /** Key and value pairs kept in the file's metadata. */
   metadata?: Readonly<Record<string, string>>;
+  /**
+   * Asked for every initialiser: where its bytes lie outside the file, or null to keep them in it.
+   * `writeOnnx` of `@ovstage/ovstage/weights` answers it.
+   */
+  external?: (name: string, bytes: Uint8Array) => ExternalData | null;
+}
+
+/** The place of an initialiser's bytes in another file. */
+export interface ExternalData {
+  /** The file's path, relative to the ONNX file. */
+  readonly location: string;
+  /** Its first byte in that file. */
+  readonly offset: number;
 }
 
 /** The version of the operator set in use. */
@@ -99,8 +112,9 @@ function encodeGraph(w: Writer, graph: Graph, options: EncodeOptions): void {
     const tensor = value.data!;
     if (half && graph.parameters.has(value.name) && tensor.dtype === "float32") {
       const bits = toFloat16Array(tensor.data as Float32Array);
-      encodeTensor(w, `${value.name}.float16`, new HostTensor("float16", tensor.shape, bits));
-    } else encodeTensor(w, value.name, tensor);
+      const stored = new HostTensor("float16", tensor.shape, bits);
+      encodeTensor(w, `${value.name}.float16`, stored, options);
+    } else encodeTensor(w, value.name, tensor, options);
   }
   for (const value of graph.inputs) encodeValueInfo(w, 11, value.name, value.dtype, value.shape);
   for (const [name, value] of graph.outputs) {
@@ -147,13 +161,23 @@ function encodeAttribute(a: Writer, name: string, value: Attribute): void {
   a.uint32(20 << 3).int32(type);
 }
 
-function encodeTensor(w: Writer, name: string, tensor: HostTensor): void {
+function encodeTensor(w: Writer, name: string, tensor: HostTensor, options: EncodeOptions): void {
+  const { buffer, byteOffset, byteLength } = tensor.data;
+  const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+  const external = options.external?.(name, bytes) ?? null;
   message(w, 5, (t) => {
     for (const dim of tensor.shape) t.uint32(1 << 3).int64(dim);
     t.uint32(2 << 3).int32(dataType[tensor.dtype]);
     t.uint32((8 << 3) | 2).string(name);
-    const { buffer, byteOffset, byteLength } = tensor.data;
-    t.uint32((9 << 3) | 2).bytes(new Uint8Array(buffer, byteOffset, byteLength));
+    if (external === null) {
+      t.uint32((9 << 3) | 2).bytes(bytes);
+      return;
+    }
+    const { location, offset } = external;
+    for (const [key, value] of Object.entries({ location, offset, length: byteLength })) {
+      message(t, 13, (e) => e.uint32(10).string(key).uint32(18).string(String(value)));
+    }
+    t.uint32(14 << 3).int32(1);
   });
 }
 
