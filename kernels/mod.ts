@@ -5,19 +5,31 @@
  */
 export { GpuTensor, liveBuffers } from "./dispatch/gpu_tensor.ts";
 export { gfaGraph } from "./gfa/cpu_graph.ts";
-export { FusedEmbeddings, Gfa, gfa, type GfaInput, type GfaOptions } from "./gfa/gfa.ts";
+export {
+  FusedEmbeddings,
+  Gfa,
+  gfa,
+  type GfaAffinity,
+  type GfaCotangent,
+  GfaGradients,
+  type GfaInput,
+  type GfaMethod,
+  type GfaOptions,
+} from "./gfa/gfa.ts";
 export { gfaGradients, gfaIteration, type GfaPair, gfaReference } from "./gfa/reference.ts";
 export { maskPoolingGraph } from "./mask_pooling/cpu_graph.ts";
 export {
   MaskPooling,
   maskPooling,
+  type MaskPoolingCotangent,
+  MaskPoolingGradients,
   type MaskPoolingInput,
   type MaskPoolingOptions,
   PooledMasks,
 } from "./mask_pooling/mask_pooling.ts";
 export {
-  type MaskPoolingGradients,
   maskPoolingGradients,
   type MaskPoolingReference,
   maskPoolingReference,
+  type MaskPoolingReferenceGradients,
 } from "./mask_pooling/reference.ts";

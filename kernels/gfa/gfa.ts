@@ -3,17 +3,35 @@
  *
  * @module
  */
+import { DeviceError } from "../../lib/errors.ts";
 import type { Device } from "../../lib/runtime.ts";
 import {
   checkGfaOptions,
   type FusedEmbeddings,
+  type GfaCotangent,
+  type GfaGradients,
   type GfaInput,
   type GfaOptions,
 } from "./contract.ts";
 import { CpuGfa } from "./cpu_graph.ts";
 import { GpuGfa } from "./gpu.ts";
 
-export { FusedEmbeddings, type GfaInput, type GfaOptions } from "./contract.ts";
+export {
+  FusedEmbeddings,
+  type GfaAffinity,
+  type GfaCotangent,
+  GfaGradients,
+  type GfaInput,
+  type GfaMethod,
+  type GfaOptions,
+} from "./contract.ts";
+
+/** What an engine's kernel offers. */
+interface GfaKernel {
+  run(input: GfaInput): Promise<FusedEmbeddings>;
+  gradients?(input: GfaInput, cotangent: GfaCotangent): Promise<GfaGradients>;
+  dispose(): void | Promise<void>;
+}
 
 /**
  * GFA on a device, for repeated use: it keeps its compiled session (CPU) or its scratch memory
@@ -41,12 +59,12 @@ export { FusedEmbeddings, type GfaInput, type GfaOptions } from "./contract.ts";
  */
 export class Gfa {
   readonly #device: Device;
-  readonly #kernel: GpuGfa | CpuGfa;
+  readonly #kernel: GfaKernel;
 
   /**
    * @param device Its WebGPU device runs the WGSL kernels; without one its engine runs the graph.
-   * @param options ω and λ.
-   * @throws {OptionError} If ω is not in (0, 1) or λ not in (0, 1e30].
+   * @param options ω and λ, and how to compute; see {@linkcode GfaOptions}.
+   * @throws {OptionError} If an option is unknown or outside its domain.
    */
   constructor(device: Device, options: GfaOptions) {
     checkGfaOptions(options);
@@ -59,20 +77,42 @@ export class Gfa {
   /**
    * Fuses pooled features and query embeddings.
    *
-   * @param input `clip` N_C×D and `query` N_Q×D, float32, on the host or the device.
-   * @returns `clip` N_C×D (F_C∞) and `query` N_Q×D (F_Q∞), on the device that computed them; the
-   *   caller disposes of them.
+   * @param input `clip` [B×]N_C×D and `query` [B×]N_Q×D, float32 or float16, on the host or the
+   *   device.
+   * @returns `clip` [B×]N_C×D (F_C∞) and `query` [B×]N_Q×D (F_Q∞), float32, on the device that
+   *   computed them, the method and its error bound; the caller disposes of them.
    * @throws {ShapeError} If an input's type, rank or sizes don't fit.
+   * @throws {OptionError} If the affinity is raw and the walk may diverge.
+   * @throws {InputError} If an input isn't finite and `checkFinite` is on.
    * @throws {DeviceError} If the device's memory doesn't hold the work.
    * @throws {DeviceLostError} If the WebGPU device has gone away.
    */
-  run(input: GfaInput): Promise<FusedEmbeddings> {
-    try {
-      this.#device.assertAlive();
-    } catch (error) {
-      return Promise.reject(error);
+  async run(input: GfaInput): Promise<FusedEmbeddings> {
+    this.#device.assertAlive();
+    return await this.#kernel.run(input);
+  }
+
+  /**
+   * The gradients of a loss by the inputs, from those by the outputs. They are exact for the limit,
+   * by one more solve and no unrolling; with `method: "steps"` they are those of the finite walk.
+   * The gradient of a zero row is zero, and all are with `gradient: "stop"`.
+   *
+   * @param input As in {@linkcode Gfa.run}.
+   * @param cotangent The loss's gradients by `clip` and `query` of the result, of their shapes.
+   * @returns Gradients by `clip` [B×]N_C×D and `query` [B×]N_Q×D, float32, on the device that
+   *   computed them; the caller disposes of them.
+   * @throws {ShapeError} If a type, rank or size doesn't fit.
+   * @throws {OptionError} If the affinity is raw and the walk may diverge.
+   * @throws {InputError} If an input isn't finite and `checkFinite` is on.
+   * @throws {DeviceError} If the device's memory doesn't hold the work.
+   * @throws {DeviceLostError} If the WebGPU device has gone away.
+   */
+  async gradients(input: GfaInput, cotangent: GfaCotangent): Promise<GfaGradients> {
+    this.#device.assertAlive();
+    if (this.#kernel.gradients === undefined) {
+      throw new DeviceError("gfa: gradients are not available on WebGPU yet; take a CPU device");
     }
-    return this.#kernel.run(input);
+    return await this.#kernel.gradients(input, cotangent);
   }
 
   /** Frees the session or the scratch memory; results stay valid. */
@@ -85,11 +125,12 @@ export class Gfa {
  * Fuses once; see {@linkcode Gfa}, which is cheaper when used repeatedly.
  *
  * @param device Where to run.
- * @param input `clip` N_C×D and `query` N_Q×D, float32, on the host or the device.
- * @param options ω in (0, 1) and λ in (0, 1e30].
- * @returns `clip` N_C×D and `query` N_Q×D; the caller disposes of them.
+ * @param input `clip` [B×]N_C×D and `query` [B×]N_Q×D, on the host or the device.
+ * @param options ω in (0, 1) and λ in (0, 1e30], and how to compute.
+ * @returns `clip` [B×]N_C×D and `query` [B×]N_Q×D; the caller disposes of them.
  * @throws {ShapeError} If an input's type, rank or sizes don't fit.
- * @throws {OptionError} If ω or λ is outside its domain.
+ * @throws {OptionError} If an option is unknown or outside its domain, or the walk may diverge.
+ * @throws {InputError} If an input isn't finite and `checkFinite` is on.
  * @throws {DeviceError} If the device's memory doesn't hold the work.
  * @throws {DeviceLostError} If the WebGPU device has gone away.
  *

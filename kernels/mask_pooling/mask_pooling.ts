@@ -3,9 +3,12 @@
  *
  * @module
  */
+import { DeviceError } from "../../lib/errors.ts";
 import type { Device } from "../../lib/runtime.ts";
 import {
   checkMaskPoolingOptions,
+  type MaskPoolingCotangent,
+  type MaskPoolingGradients,
   type MaskPoolingInput,
   type MaskPoolingOptions,
   type PooledMasks,
@@ -13,7 +16,23 @@ import {
 import { CpuMaskPooling } from "./cpu_graph.ts";
 import { GpuMaskPooling } from "./gpu.ts";
 
-export { type MaskPoolingInput, type MaskPoolingOptions, PooledMasks } from "./contract.ts";
+export {
+  type MaskPoolingCotangent,
+  MaskPoolingGradients,
+  type MaskPoolingInput,
+  type MaskPoolingOptions,
+  PooledMasks,
+} from "./contract.ts";
+
+/** What an engine's kernel offers. */
+interface MaskPoolingKernel {
+  run(input: MaskPoolingInput): Promise<PooledMasks>;
+  gradients?(
+    input: MaskPoolingInput,
+    cotangent: MaskPoolingCotangent,
+  ): Promise<MaskPoolingGradients>;
+  dispose(): void | Promise<void>;
+}
 
 /**
  * Mask pooling on a device, for repeated use: it keeps its compiled session (CPU) or its scratch
@@ -34,7 +53,7 @@ export { type MaskPoolingInput, type MaskPoolingOptions, PooledMasks } from "./c
  */
 export class MaskPooling {
   readonly #device: Device;
-  readonly #kernel: GpuMaskPooling | CpuMaskPooling;
+  readonly #kernel: MaskPoolingKernel;
 
   /**
    * @param device Its WebGPU device runs the WGSL kernels; without one its engine runs the graph.
@@ -52,21 +71,44 @@ export class MaskPooling {
   /**
    * Pools the features under each mask.
    *
-   * @param input Features D×h×w and mask logits N×h'×w', float32, on the host or the device.
-   * @returns `pooled` N×D and `area` N, on the device that computed them; the caller disposes of
-   *   them. A mask that covers nothing pools to the zero vector; {@linkcode PooledMasks.empty}
-   *   tells which.
+   * @param input Features [B×]D×h×w and mask logits [B×]N×h'×w', float32 or float16, on the host or
+   *   the device.
+   * @returns `pooled` [B×]N×D and `area` [B×]N, float32, on the device that computed them; the
+   *   caller disposes of them. A mask that covers nothing pools to the zero vector;
+   *   {@linkcode PooledMasks.empty} tells which.
    * @throws {ShapeError} If an input's type, rank or sizes don't fit.
+   * @throws {InputError} If an input isn't finite and `checkFinite` is on.
    * @throws {DeviceError} If the device's memory doesn't hold the work.
    * @throws {DeviceLostError} If the WebGPU device has gone away.
    */
-  run(input: MaskPoolingInput): Promise<PooledMasks> {
-    try {
-      this.#device.assertAlive();
-    } catch (error) {
-      return Promise.reject(error);
+  async run(input: MaskPoolingInput): Promise<PooledMasks> {
+    this.#device.assertAlive();
+    return await this.#kernel.run(input);
+  }
+
+  /**
+   * The gradients of a loss by the features and, when soft, by the mask logits.
+   *
+   * @param input As in {@linkcode MaskPooling.run}.
+   * @param cotangent The loss's gradient by `pooled`, of its shape.
+   * @returns Gradients by `features` [B×]D×h×w and `maskLogits` [B×]N×h'×w' (null when hard),
+   *   float32, on the device that computed them; the caller disposes of them.
+   * @throws {ShapeError} If a type, rank or size doesn't fit.
+   * @throws {InputError} If an input isn't finite and `checkFinite` is on.
+   * @throws {DeviceError} If the device's memory doesn't hold the work.
+   * @throws {DeviceLostError} If the WebGPU device has gone away.
+   */
+  async gradients(
+    input: MaskPoolingInput,
+    cotangent: MaskPoolingCotangent,
+  ): Promise<MaskPoolingGradients> {
+    this.#device.assertAlive();
+    if (this.#kernel.gradients === undefined) {
+      throw new DeviceError(
+        "mask pooling: gradients are not available on WebGPU yet; take a CPU device",
+      );
     }
-    return this.#kernel.run(input);
+    return await this.#kernel.gradients(input, cotangent);
   }
 
   /** Frees the session or the scratch memory; results stay valid. */
@@ -79,11 +121,12 @@ export class MaskPooling {
  * Pools once; see {@linkcode MaskPooling}, which is cheaper when used repeatedly.
  *
  * @param device Where to run.
- * @param input Features D×h×w and mask logits N×h'×w', float32, on the host or the device.
+ * @param input Features [B×]D×h×w and mask logits [B×]N×h'×w', on the host or the device.
  * @param options Hard or soft.
- * @returns `pooled` N×D and `area` N; the caller disposes of them.
+ * @returns `pooled` [B×]N×D and `area` [B×]N; the caller disposes of them.
  * @throws {ShapeError} If an input's type, rank or sizes don't fit.
  * @throws {OptionError} If the mode is unknown.
+ * @throws {InputError} If an input isn't finite and `checkFinite` is on.
  * @throws {DeviceError} If the device's memory doesn't hold the work.
  * @throws {DeviceLostError} If the WebGPU device has gone away.
  *

@@ -24,7 +24,7 @@ export interface MaskPoolingReference {
 }
 
 /** Gradients of a scalar loss. */
-export interface MaskPoolingGradients {
+export interface MaskPoolingReferenceGradients {
   /** By the features, D×h×w. */
   readonly features: HostTensor<"float64">;
   /** By the mask logits, N×h'×w'; zero when the mode is hard. */
@@ -68,7 +68,7 @@ export async function maskPoolingGradients(
   input: MaskPoolingInput,
   cotangent: HostTensor<"float64">,
   options: MaskPoolingOptions,
-): Promise<MaskPoolingGradients> {
+): Promise<MaskPoolingReferenceGradients> {
   const run = await forward(input, options);
   const { masks, channels, height, width, maskHeight, maskWidth } = run.sizes;
   const pixels = height * width;

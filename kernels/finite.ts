@@ -1,0 +1,47 @@
+/**
+ * NaN and infinity in an input, found and named.
+ *
+ * @module
+ */
+import { InputError } from "../lib/errors.ts";
+import type { HostTensor } from "../lib/tensor.ts";
+
+/** The flat index of the first element that is NaN or infinite; −1 where there is none. */
+export function firstNonFinite(tensor: HostTensor): number {
+  if (tensor.dtype === "float16") {
+    return (tensor.data as Uint16Array).findIndex((bits) => (bits & 0x7c00) === 0x7c00);
+  }
+  const data = tensor.data as Float32Array | Float64Array;
+  for (let i = 0; i < data.length; i++) {
+    // NaN for NaN and for both infinities, else 0.
+    if (data[i]! - data[i]! !== 0) return i;
+  }
+  return -1;
+}
+
+/**
+ * The error for an input that is not finite.
+ *
+ * @param kernel The kernel, as messages name it.
+ * @param name The input.
+ * @param shape Its shape.
+ * @param index The flat index of its first element that is NaN or infinite.
+ * @param value That element.
+ */
+export function nonFiniteError(
+  kernel: string,
+  name: string,
+  shape: readonly number[],
+  index: number,
+  value: number,
+): InputError {
+  const at: number[] = [];
+  let rest = index;
+  for (const size of shape.toReversed()) {
+    at.unshift(rest % size);
+    rest = Math.floor(rest / size);
+  }
+  return new InputError(
+    `${kernel}: ${name}[${at.join(", ")}] is ${value}; every element must be finite`,
+  );
+}
