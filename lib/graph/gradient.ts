@@ -5,6 +5,7 @@
  */
 import { ShapeError } from "../errors.ts";
 import { formatShape } from "../tensor.ts";
+import { applyRule, customGradientOf } from "./custom_gradient.ts";
 import type { GraphNode, Value } from "./graph.ts";
 import { add, concat, expand } from "./ops.ts";
 import { vjpRules } from "./vjp.ts";
@@ -35,6 +36,8 @@ export function gradients(loss: Value, targets: readonly Value[]): Value[] {
   const nodes = [...graph.nodes];
   const dependent = new Set<Value>(targets);
   for (const node of nodes) {
+    const custom = customGradientOf(node);
+    if (custom?.inputs.some((v) => dependent.has(v))) dependent.add(node.outputs[0]!);
     // stopGradient: what follows doesn't depend on the targets.
     if (node.op === "Identity") continue;
     if (node.inputs.some((v) => v !== null && dependent.has(v))) {
@@ -50,24 +53,38 @@ export function gradients(loss: Value, targets: readonly Value[]): Value[] {
     parts.set(value, [sum]);
     return sum;
   };
+  const pass = (inputs: readonly (Value | null)[], results: readonly (Value | null)[]) => {
+    for (const [j, result] of results.entries()) {
+      const input = inputs[j];
+      if (result === null || input == null || !dependent.has(input)) continue;
+      const list = parts.get(input);
+      if (list === undefined) parts.set(input, [result]);
+      else list.push(result);
+    }
+  };
   parts.set(loss, [expand(graph.constant(1, [], loss.dtype), loss.shape as number[])]);
 
   for (let i = nodes.length - 1; i >= 0; i--) {
     const node = nodes[i]!;
+    const custom = customGradientOf(node);
+    if (custom !== null) {
+      // The results are made side by side: at the last one, all their uses have been visited.
+      if (custom.outputs.findLast((v) => v.node !== null)!.node !== node) continue;
+      const cotangents = custom.outputs.map(total);
+      const wants = (j: number) => dependent.has(custom.inputs[j]!);
+      if (cotangents.every((grad) => grad === null) || !custom.inputs.some((_, j) => wants(j))) {
+        continue;
+      }
+      pass(custom.inputs, applyRule(custom, cotangents, wants));
+      continue;
+    }
     if (!node.inputs.some((v) => v !== null && dependent.has(v))) continue;
     const grad = resultGradient(node, total);
     if (grad === null) continue;
     const rule = vjpRules[node.op];
     if (rule === undefined) throw new ShapeError(`${node.op}: has no vector-Jacobian rule`);
     const wants = (j: number) => node.inputs[j] != null && dependent.has(node.inputs[j]!);
-    const results = rule({ node, grad, wants });
-    for (const [j, result] of results.entries()) {
-      const input = node.inputs[j];
-      if (result === null || input == null || !dependent.has(input)) continue;
-      const list = parts.get(input);
-      if (list === undefined) parts.set(input, [result]);
-      else list.push(result);
-    }
+    pass(node.inputs, rule({ node, grad, wants }));
   }
   return targets.map((target) => total(target) ?? zerosLike(target));
 }

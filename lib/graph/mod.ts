@@ -3,6 +3,7 @@
  *
  * @module
  */
+export { customGradient, type GradientRule } from "./custom_gradient.ts";
 export * from "./graph.ts";
 export { gradients } from "./gradient.ts";
 export { type EncodeOptions, type ExternalData, opset } from "./onnx.ts";
