@@ -16,7 +16,14 @@ export {
   type GfaMethod,
   type GfaOptions,
 } from "./gfa/gfa.ts";
-export { gfaGradients, gfaIteration, type GfaPair, gfaReference } from "./gfa/reference.ts";
+export {
+  gfaGradients,
+  gfaIteration,
+  type GfaPair,
+  type GfaReference,
+  gfaReference,
+  gfaSeries,
+} from "./gfa/reference.ts";
 export { maskPoolingGraph } from "./mask_pooling/cpu_graph.ts";
 export {
   MaskPooling,

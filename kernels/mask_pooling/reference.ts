@@ -3,11 +3,14 @@
  *
  * @module
  */
-import { HostTensor, type Tensor } from "../../lib/tensor.ts";
+import { fromFloat16 } from "../../lib/float16.ts";
+import { type DType, HostTensor, type Tensor } from "../../lib/tensor.ts";
 import {
   checkMaskPooling,
+  checkMaskPoolingCotangent,
   checkMaskPoolingOptions,
   emptyArea,
+  type MaskPoolingCotangent,
   type MaskPoolingInput,
   type MaskPoolingOptions,
   type MaskPoolingSizes,
@@ -15,26 +18,28 @@ import {
 
 /** Result of the reference. */
 export interface MaskPoolingReference {
-  /** F_C, N×D. */
+  /** F_C, [B×]N×D. */
   readonly pooled: HostTensor<"float64">;
-  /** Sums of weights, N. */
+  /** Sums of weights, [B×]N. */
   readonly area: HostTensor<"float64">;
-  /** Logits after the resize, N×h×w. */
+  /** Logits after the resize, [B×]N×h×w. */
   readonly resized: HostTensor<"float64">;
 }
 
 /** Gradients of a scalar loss. */
 export interface MaskPoolingReferenceGradients {
-  /** By the features, D×h×w. */
+  /** By the features, [B×]D×h×w. */
   readonly features: HostTensor<"float64">;
-  /** By the mask logits, N×h'×w'; zero when the mode is hard. */
+  /** By the mask logits, [B×]N×h'×w'; zero when the mode is hard. */
   readonly maskLogits: HostTensor<"float64">;
 }
+
+const dtypes: readonly DType[] = ["float16", "float32", "float64"];
 
 /**
  * Mask pooling as its definition reads: `F_C[n] = Σ_p a_np X_p / (Σ_p a_np + ε)`, ε = 1e-8.
  *
- * @param input Features D×h×w and mask logits N×h'×w', on the host, in float32 or float64.
+ * @param input Features [B×]D×h×w and mask logits [B×]N×h'×w', on the host.
  * @param options Hard or soft.
  * @throws {ShapeError} If the shapes don't fit.
  * @throws {OptionError} If the mode is unknown.
@@ -43,12 +48,12 @@ export async function maskPoolingReference(
   input: MaskPoolingInput,
   options: MaskPoolingOptions,
 ): Promise<MaskPoolingReference> {
-  const run = await forward(input, options);
-  const { masks, channels, height, width } = run.sizes;
+  const { sizes, images } = await forward(input, options);
+  const { masks, channels, height, width } = sizes;
   return {
-    pooled: new HostTensor("float64", [masks, channels], run.pooled),
-    area: new HostTensor("float64", [masks], run.area),
-    resized: new HostTensor("float64", [masks, height, width], run.resized),
+    pooled: joined(sizes, [masks, channels], images.map(({ pooled }) => pooled)),
+    area: joined(sizes, [masks], images.map(({ area }) => area)),
+    resized: joined(sizes, [masks, height, width], images.map(({ resized }) => resized)),
   };
 }
 
@@ -60,19 +65,47 @@ export async function maskPoolingReference(
  *
  * followed by the adjoint of the bilinear resize.
  *
- * @param input Features D×h×w and mask logits N×h'×w'.
- * @param cotangent ∂L/∂F_C, N×D.
+ * @param input Features [B×]D×h×w and mask logits [B×]N×h'×w'.
+ * @param cotangent ∂L/∂F_C, [B×]N×D.
  * @param options Hard or soft.
  */
 export async function maskPoolingGradients(
   input: MaskPoolingInput,
-  cotangent: HostTensor<"float64">,
+  cotangent: MaskPoolingCotangent,
   options: MaskPoolingOptions,
 ): Promise<MaskPoolingReferenceGradients> {
-  const run = await forward(input, options);
-  const { masks, channels, height, width, maskHeight, maskWidth } = run.sizes;
+  const { sizes, images } = await forward(input, options);
+  checkMaskPoolingCotangent(cotangent, sizes, dtypes);
+  const { masks, channels, height, width, maskHeight, maskWidth } = sizes;
+  const byPooled = await imagesOf(cotangent.pooled, masks * channels);
+  const grads = images.map((image, b) => backward(sizes, image, byPooled[b]!, options));
+  return {
+    features: joined(sizes, [channels, height, width], grads.map(({ features }) => features)),
+    maskLogits: joined(
+      sizes,
+      [masks, maskHeight, maskWidth],
+      grads.map(({ maskLogits }) => maskLogits),
+    ),
+  };
+}
+
+/** One image's run. */
+interface Image {
+  x: Float64Array;
+  resized: Float64Array;
+  weights: Float64Array;
+  area: Float64Array;
+  pooled: Float64Array;
+}
+
+function backward(
+  sizes: MaskPoolingSizes,
+  run: Image,
+  g: Float64Array,
+  options: MaskPoolingOptions,
+): { features: Float64Array; maskLogits: Float64Array } {
+  const { masks, channels, height, width, maskHeight, maskWidth } = sizes;
   const pixels = height * width;
-  const g = cotangent.data;
   const features = new Float64Array(channels * pixels);
   const maskLogits = new Float64Array(masks * maskHeight * maskWidth);
   for (let n = 0; n < masks; n++) {
@@ -87,23 +120,30 @@ export async function maskPoolingGradients(
       }
       if (options.mode === "hard") continue;
       const byLogit = byWeight * a * (1 - a);
-      for (const { index, share } of taps(run.sizes, p)) {
+      for (const { index, share } of taps(sizes, p)) {
         maskLogits[n * maskHeight * maskWidth + index]! += share * byLogit;
       }
     }
   }
-  return {
-    features: new HostTensor("float64", [channels, height, width], features),
-    maskLogits: new HostTensor("float64", [masks, maskHeight, maskWidth], maskLogits),
-  };
+  return { features, maskLogits };
 }
 
 async function forward(input: MaskPoolingInput, options: MaskPoolingOptions) {
   checkMaskPoolingOptions(options);
-  const sizes = checkMaskPooling(input, ["float32", "float64"]);
+  const sizes = checkMaskPooling(input, dtypes);
   const { masks, channels, height, width, maskHeight, maskWidth } = sizes;
-  const x = await numbers(input.features);
-  const m = await numbers(input.maskLogits);
+  const features = await imagesOf(input.features, channels * height * width);
+  const maskLogits = await imagesOf(input.maskLogits, masks * maskHeight * maskWidth);
+  return { sizes, images: features.map((x, b) => pool(sizes, x, maskLogits[b]!, options)) };
+}
+
+function pool(
+  sizes: MaskPoolingSizes,
+  x: Float64Array,
+  m: Float64Array,
+  options: MaskPoolingOptions,
+): Image {
+  const { masks, channels, height, width, maskHeight, maskWidth } = sizes;
   const pixels = height * width;
   const resized = new Float64Array(masks * pixels);
   for (let p = 0; p < pixels; p++) {
@@ -126,7 +166,7 @@ async function forward(input: MaskPoolingInput, options: MaskPoolingOptions) {
       pooled[n * channels + d] = sum / (area[n]! + emptyArea);
     }
   }
-  return { sizes, x, resized, weights, area, pooled };
+  return { x, resized, weights, area, pooled };
 }
 
 /** The logits that a pixel of the feature map interpolates, with their shares. */
@@ -150,6 +190,25 @@ function axisTaps(i: number, sizeIn: number, sizeOut: number): { index: number; 
   return [{ index: low, share: 1 - fraction }, { index: high, share: fraction }];
 }
 
-async function numbers(tensor: Tensor): Promise<Float64Array> {
-  return Float64Array.from(await tensor.read() as Float32Array | Float64Array);
+/** The elements of every image. */
+async function imagesOf(tensor: Tensor, size: number): Promise<Float64Array[]> {
+  const data = await tensor.read() as Uint16Array | Float32Array | Float64Array;
+  const values = tensor.dtype === "float16"
+    ? Float64Array.from(data, fromFloat16)
+    : Float64Array.from(data);
+  return Array.from(
+    { length: values.length / size },
+    (_, b) => values.slice(b * size, (b + 1) * size),
+  );
+}
+
+/** Every image's elements in one tensor, with a batch axis where the input has one. */
+function joined(
+  { batch }: MaskPoolingSizes,
+  shape: readonly number[],
+  images: readonly Float64Array[],
+): HostTensor<"float64"> {
+  const out = new HostTensor("float64", batch === null ? shape : [batch, ...shape]);
+  images.forEach((image, b) => out.data.set(image, b * image.length));
+  return out;
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { seriesDoublings, seriesTolerance } from "../../kernels/gfa/cpu_graph.ts";
+import { seriesDoublings } from "../../kernels/gfa/cpu_graph.ts";
+import { seriesTolerance } from "../../kernels/gfa/contract.ts";
 import { gfaGradients, gfaIteration, gfaReference } from "../../kernels/gfa/reference.ts";
 import {
   maskPoolingGradients,
@@ -124,7 +125,11 @@ Deno.test("mask pooling's gradients are those of central differences", async () 
       const dx = random(rng, x.shape);
       // Hard masks are constant almost everywhere; a finite step could still cross an edge.
       const dm = random(rng, m.shape, c.mode === "soft" ? 1 : 0);
-      const gradients = await maskPoolingGradients({ features: x, maskLogits: m }, g, c);
+      const gradients = await maskPoolingGradients(
+        { features: x, maskLogits: m },
+        { pooled: g },
+        c,
+      );
       const loss = async (step: number) =>
         dot(
           g,
