@@ -64,3 +64,11 @@ export interface Device {
   /** Frees the device and everything on it. */
   dispose(): Promise<void>;
 }
+
+/** True where the "GPU" is the CPU in disguise. */
+export function isSoftwareAdapter(info: GPUAdapterInfo): boolean {
+  return info.isFallbackAdapter === true ||
+    /llvmpipe|lavapipe|softpipe|swiftshader|basic render/i.test(
+      `${info.architecture} ${info.device} ${info.description}`,
+    );
+}

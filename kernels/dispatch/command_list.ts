@@ -24,11 +24,24 @@ export function f32(value: number): Param {
   return { f32: value };
 }
 
+/** Part of a buffer, from an offset that is a multiple of 256 bytes. */
+export interface BufferRange {
+  /** The buffer. */
+  readonly buffer: GPUBuffer;
+  /** First byte. */
+  readonly offset: number;
+  /** Bytes. */
+  readonly size: number;
+}
+
+/** What a binding takes. */
+export type Bindable = GPUBuffer | BufferRange;
+
 interface Dispatch {
   readonly pipeline: GPUComputePipeline;
   readonly workgroups: number;
   readonly params: readonly Param[];
-  readonly buffers: readonly GPUBuffer[];
+  readonly buffers: readonly Bindable[];
 }
 
 /**
@@ -58,7 +71,7 @@ export class CommandList {
     pipeline: GPUComputePipeline,
     workgroups: number,
     params: readonly Param[],
-    buffers: readonly GPUBuffer[],
+    buffers: readonly Bindable[],
   ): void {
     this.#dispatches.push({ pipeline, workgroups, params, buffers });
   }
@@ -96,7 +109,10 @@ export class CommandList {
           layout: pipeline.getBindGroupLayout(0),
           entries: [
             { binding: 0, resource: { buffer: uniforms, ...slots[i]! } },
-            ...buffers.map((buffer, j) => ({ binding: j + 1, resource: { buffer } })),
+            ...buffers.map((bound, j) => ({
+              binding: j + 1,
+              resource: "buffer" in bound ? bound : { buffer: bound },
+            })),
           ],
         });
         const y = Math.ceil(workgroups / maxWorkgroups);

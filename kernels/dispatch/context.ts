@@ -5,6 +5,8 @@
  * @module
  */
 import { DeviceError, DeviceLostError } from "../../lib/errors.ts";
+import { isSoftwareAdapter } from "../../lib/runtime.ts";
+import { composeShader, shaderKey, type ShaderOptions } from "./shader.ts";
 
 /** WebGPU's numeric constants; the globals that name them don't exist in every runtime. */
 export const bufferUsage = {
@@ -36,6 +38,14 @@ export function formatBytes(bytes: number): string {
 export class KernelContext {
   /** The device. */
   readonly gpu: GPUDevice;
+  /** Whether the "GPU" is the CPU in disguise: its loads are dear, its workgroup memory too. */
+  software: boolean;
+  /** Whether kernels use subgroup operations. */
+  subgroups: boolean;
+  /** The kernel of matrix products, where a test insists on one. */
+  gemmKernel: "tiled" | "registers" | null = null;
+  /** The most bytes that one storage binding holds; tests lower it. */
+  bindingLimit: number;
   readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>();
   readonly #live = new Map<GPUBuffer, number>();
   #lost: string | null = null;
@@ -43,6 +53,10 @@ export class KernelContext {
   /** Use {@linkcode KernelContext.of}. */
   private constructor(gpu: GPUDevice) {
     this.gpu = gpu;
+    const { maxStorageBufferBindingSize, maxBufferSize } = gpu.limits;
+    this.bindingLimit = Math.min(Number(maxStorageBufferBindingSize), Number(maxBufferSize));
+    this.subgroups = gpu.features.has("subgroups" as GPUFeatureName);
+    this.software = isSoftwareAdapter(gpu.adapterInfo);
     gpu.lost.then((info) => {
       this.#lost = info.message || info.reason || "no reason given";
     });
@@ -80,14 +94,21 @@ export class KernelContext {
     if (this.#lost !== null) throw this.#lostError();
   }
 
-  /** Compiles a kernel's entry point `main`, once per device. */
-  pipeline(label: string, code: string): Promise<GPUComputePipeline> {
-    let pipeline = this.#pipelines.get(label);
+  /**
+   * Compiles a kernel's entry point `main`, once per device and variant.
+   *
+   * @param label The kernel, as messages name it.
+   * @param code Its WGSL.
+   * @param options The variant: element types, shared helpers.
+   */
+  pipeline(label: string, code: string, options: ShaderOptions = {}): Promise<GPUComputePipeline> {
+    const key = `${label} ${shaderKey(options, this.subgroups)}`;
+    let pipeline = this.#pipelines.get(key);
     if (pipeline === undefined) {
-      pipeline = this.#compile(label, code);
-      this.#pipelines.set(label, pipeline);
+      pipeline = this.#compile(label, composeShader(code, options, this.subgroups));
+      this.#pipelines.set(key, pipeline);
       // A failure must not be remembered: the same device may compile it after memory was freed.
-      pipeline.catch(() => this.#pipelines.delete(label));
+      pipeline.catch(() => this.#pipelines.delete(key));
     }
     return pipeline;
   }
@@ -107,19 +128,34 @@ export class KernelContext {
   }
 
   /**
-   * Refuses, before anything is allocated, what a storage binding of this device can't hold.
+   * Refuses, before anything is allocated, what one storage binding of this device can't hold.
    *
    * @param what The tensor, as the message names it.
    * @param bytes Its size.
    * @throws {DeviceError} With both figures.
    */
   checkBinding(what: string, bytes: number): void {
-    const { maxStorageBufferBindingSize, maxBufferSize } = this.gpu.limits;
-    const limit = Math.min(Number(maxStorageBufferBindingSize), Number(maxBufferSize));
-    if (bytes > limit) {
+    if (bytes > this.bindingLimit) {
       throw new DeviceError(
         `${what} takes ${formatBytes(bytes)}, but this WebGPU device binds at most ` +
-          `${formatBytes(limit)} at once; use a smaller input or the CPU`,
+          `${formatBytes(this.bindingLimit)} at once; use a smaller input or the CPU`,
+      );
+    }
+  }
+
+  /**
+   * Refuses, before anything is allocated, what one buffer of this device can't hold.
+   *
+   * @param what The tensor, as the message names it.
+   * @param bytes Its size.
+   * @throws {DeviceError} With both figures.
+   */
+  checkBuffer(what: string, bytes: number): void {
+    const limit = Number(this.gpu.limits.maxBufferSize);
+    if (bytes > limit) {
+      throw new DeviceError(
+        `${what} takes ${formatBytes(bytes)}, but a buffer of this WebGPU device holds at most ` +
+          `${formatBytes(limit)}; use a smaller input or the CPU`,
       );
     }
   }

@@ -67,7 +67,7 @@ export class GpuTensor<T extends DType = DType> implements Tensor<T>, Disposable
   ): GpuTensor<T> {
     const context = KernelContext.of(gpu);
     const bytes = sizeOf(shape) * layouts[dtype].bytes;
-    context.checkBinding(`${label} of shape ${formatShape(shape)}`, bytes);
+    context.checkBuffer(`${label} of shape ${formatShape(shape)}`, bytes);
     const buffer = context.createBuffer(label, bytes, tensorUsage);
     return new GpuTensor(gpu, buffer, dtype, shape, () => context.destroyBuffer(buffer));
   }
@@ -112,7 +112,7 @@ export class GpuTensor<T extends DType = DType> implements Tensor<T>, Disposable
    * Copies a tensor to the device. A tensor that is there already is copied through the host.
    *
    * @returns A new tensor, which the caller owns.
-   * @throws {DeviceError} If a binding of the device can't hold it, or its memory is used up.
+   * @throws {DeviceError} If a buffer of the device can't hold it, or its memory is used up.
    * @throws {DeviceLostError} If the device has gone away.
    */
   static async upload<T extends DType>(

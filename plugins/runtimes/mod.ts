@@ -4,11 +4,18 @@
  * @module
  */
 import { DeviceError, DeviceLostError, OptionError } from "../../lib/errors.ts";
-import type { Device, DeviceRequest, Engine } from "../../lib/runtime.ts";
+import {
+  type Device,
+  type DeviceRequest,
+  type Engine,
+  isSoftwareAdapter,
+} from "../../lib/runtime.ts";
 import { detectHost, type Host, type OpenGpu } from "./host.ts";
 import { reason } from "./ort_session.ts";
 import { ortWebEngine } from "./ort_web.ts";
 import { withRuntimeDir } from "./quiet_driver.ts";
+
+export { isSoftwareAdapter } from "../../lib/runtime.ts";
 
 /** Options of {@linkcode acquireDevice}. */
 export interface AcquireOptions {
@@ -38,14 +45,6 @@ let live = 0;
 /** How many acquired devices have not been disposed of; for tests of leaks. */
 export function liveDevices(): number {
   return live;
-}
-
-/** True where the "GPU" is the CPU in disguise. */
-export function isSoftwareAdapter(info: GPUAdapterInfo): boolean {
-  return info.isFallbackAdapter === true ||
-    /llvmpipe|lavapipe|softpipe|swiftshader|basic render/i.test(
-      `${info.architecture} ${info.device} ${info.description}`,
-    );
 }
 
 /**

@@ -1,0 +1,207 @@
+/**
+ * Matrix products on WebGPU, shared by the kernels: C ← α·A·B + β·C for a batch of matrices that
+ * lie anywhere in their buffers.
+ *
+ * @module
+ */
+import type { Bindable, CommandList } from "./command_list.ts";
+import { f32, u32 } from "./command_list.ts";
+import type { KernelContext } from "./context.ts";
+import combineWgsl from "./gemm_combine.wgsl" with { type: "text" };
+import {
+  gemmRegisters,
+  type OperandLayout,
+  workgroupColumns,
+  workgroupRows,
+} from "./gemm_registers.ts";
+import tiledWgsl from "./gemm_tiled.wgsl" with { type: "text" };
+import type { ElementType } from "./shader.ts";
+
+/** Where matrices lie: element (i, j) of matrix b at `offset + b·batchStride + i·rowStride + j·columnStride`. */
+export interface MatrixLayout {
+  /** Elements from the start of the binding to the first element; 0 where left out. */
+  readonly offset?: number;
+  /** Elements from one row to the next. */
+  readonly rowStride: number;
+  /** Elements from one column to the next; 1 where left out. */
+  readonly columnStride?: number;
+  /** Elements from one matrix of the batch to the next; 0 where left out. */
+  readonly batchStride?: number;
+  /** Element type; float32 where left out. Results are always float32. */
+  readonly type?: ElementType;
+}
+
+/** The transposed matrices, without moving them. */
+export function transposed(layout: MatrixLayout): MatrixLayout {
+  return { ...layout, rowStride: layout.columnStride ?? 1, columnStride: layout.rowStride };
+}
+
+/** A product to be made. */
+export interface GemmSpec {
+  /** Number of products; 1 where left out. */
+  readonly batches?: number;
+  /** Rows of A and C. */
+  readonly m: number;
+  /** Columns of B and C. */
+  readonly n: number;
+  /** Columns of A, rows of B. */
+  readonly k: number;
+  /** A, m×k. */
+  readonly a: MatrixLayout;
+  /** B, k×n. */
+  readonly b: MatrixLayout;
+  /** C, m×n; its columns are neighbours. */
+  readonly c: MatrixLayout;
+}
+
+/** Which kernel multiplies: through workgroup memory, or in registers. */
+export type GemmKernel = "tiled" | "registers";
+
+const tile = 64;
+
+/** Which kernel suits the device and the product. */
+function chooseKernel(context: KernelContext, { m, n, k }: GemmSpec): GemmKernel {
+  if (context.gemmKernel !== null) return context.gemmKernel;
+  // Small products aren't worth another compilation.
+  return context.software && m * n * k >= 2 ** 17 ? "registers" : "tiled";
+}
+
+/**
+ * How the inner axis is divided so that a small result still occupies the device. It depends on the
+ * sizes alone, so that the same input gives the same bytes on every run.
+ */
+function divide(tiles: number, k: number, targets: number, step: number): [number, number] {
+  // At least 256 products in each sum.
+  const wanted = Math.max(1, Math.min(Math.ceil(targets / tiles), Math.ceil(k / 256)));
+  const perSplit = Math.max(step, Math.ceil(k / wanted / step) * step);
+  return [Math.max(1, Math.ceil(k / perSplit)), perSplit];
+}
+
+function layoutOf(
+  operand: MatrixLayout,
+  inner: { stride: number; size: number },
+  outer: { stride: number; size: number },
+): OperandLayout {
+  const even = (x: number) => x % 4 === 0;
+  if (!even(operand.offset ?? 0) || !even(operand.batchStride ?? 0)) return "scalar";
+  if (inner.stride === 1 && even(inner.size) && even(outer.stride)) return "inner";
+  if (outer.stride === 1 && even(outer.size) && even(inner.stride)) return "outer";
+  return "scalar";
+}
+
+/** A product whose kernels are compiled. */
+export class Gemm {
+  readonly #spec: GemmSpec;
+  readonly #pipeline: GPUComputePipeline;
+  readonly #combine: GPUComputePipeline | null;
+  readonly #workgroups: number;
+  readonly #splits: number;
+  readonly #perSplit: number;
+
+  private constructor(
+    spec: GemmSpec,
+    pipeline: GPUComputePipeline,
+    combine: GPUComputePipeline | null,
+    workgroups: number,
+    splits: number,
+    perSplit: number,
+  ) {
+    this.#spec = spec;
+    this.#pipeline = pipeline;
+    this.#combine = combine;
+    this.#workgroups = workgroups;
+    this.#splits = splits;
+    this.#perSplit = perSplit;
+  }
+
+  /** Compiles what a product needs, unless that has been done on this device. */
+  static async prepare(context: KernelContext, spec: GemmSpec): Promise<Gemm> {
+    const { batches = 1, m, n, k, a, b, c } = spec;
+    const registers = chooseKernel(context, spec) === "registers";
+    const tiles = registers
+      ? Math.ceil(m / workgroupRows) * Math.ceil(n / workgroupColumns)
+      : Math.ceil(m / tile) * Math.ceil(n / tile);
+    const [splits, perSplit] = divide(
+      tiles * batches,
+      k,
+      registers ? 16 : 256,
+      registers ? 64 : 16,
+    );
+    const types = { AType: a.type ?? "f32", BType: b.type ?? "f32" };
+    const combine = splits > 1 ? await context.pipeline("gemm/combine", combineWgsl) : null;
+    const workgroups = tiles * batches * splits;
+    if (!registers) {
+      const pipeline = await context.pipeline("gemm/tiled", tiledWgsl, { types });
+      return new Gemm(spec, pipeline, combine, workgroups, splits, perSplit);
+    }
+    const forA = layoutOf(
+      a,
+      { stride: a.columnStride ?? 1, size: k },
+      { stride: a.rowStride, size: m },
+    );
+    const forB = layoutOf(
+      b,
+      { stride: b.rowStride, size: k },
+      { stride: b.columnStride ?? 1, size: n },
+    );
+    const even = [c.offset ?? 0, c.rowStride, c.batchStride ?? 0].every((x) => x % 4 === 0);
+    const vectorStores = n % 4 === 0 && (splits > 1 || even) && (splits === 1 || m * n % 4 === 0);
+    const pipeline = await context.pipeline(
+      `gemm/registers/${forA},${forB}${vectorStores ? ",vector" : ""}`,
+      gemmRegisters(forA, forB, vectorStores),
+      { types },
+    );
+    return new Gemm(spec, pipeline, combine, workgroups, splits, perSplit);
+  }
+
+  /** Elements of scratch memory that {@linkcode Gemm.encode} needs; 0 where none. */
+  get partialElements(): number {
+    const { batches = 1, m, n } = this.#spec;
+    return this.#splits > 1 ? this.#splits * batches * m * n : 0;
+  }
+
+  /**
+   * Adds the product to a command list.
+   *
+   * @param list Where to.
+   * @param a A's binding; C must lie in another buffer.
+   * @param b B's binding.
+   * @param c C's binding.
+   * @param options `alpha` (1 where left out) and `beta` (0: C's old contents don't matter), and
+   *   `partials` of {@linkcode Gemm.partialElements}.
+   */
+  encode(
+    list: CommandList,
+    a: Bindable,
+    b: Bindable,
+    c: Bindable,
+    options: { alpha?: number; beta?: number; partials?: GPUBuffer } = {},
+  ): void {
+    const { alpha = 1, beta = 0, partials } = options;
+    const { batches = 1, m, n, k, a: forA, b: forB, c: forC } = this.#spec;
+    const split = this.#splits > 1;
+    const result = split ? partials! : c;
+    const [offset, rowStride, batchStride] = split
+      ? [0, n, m * n]
+      : [forC.offset ?? 0, forC.rowStride, forC.batchStride ?? 0];
+    list.dispatch(
+      this.#pipeline,
+      this.#workgroups,
+      [
+        ...[m, n, k, batches, this.#splits, this.#perSplit],
+        ...[forA.offset ?? 0, forA.rowStride, forA.columnStride ?? 1, forA.batchStride ?? 0],
+        ...[forB.offset ?? 0, forB.rowStride, forB.columnStride ?? 1, forB.batchStride ?? 0],
+        ...[offset, rowStride, batchStride, batches * m * n],
+      ].map(u32).concat(f32(split ? 1 : alpha), f32(split ? 0 : beta)),
+      [a, b, result],
+    );
+    if (this.#combine === null) return;
+    list.dispatch(
+      this.#combine,
+      Math.ceil(batches * m * n / 64),
+      [m, n, batches, this.#splits, forC.offset ?? 0, forC.rowStride, forC.batchStride ?? 0]
+        .map(u32).concat(f32(alpha), f32(beta)),
+      [partials!, c],
+    );
+  }
+}
