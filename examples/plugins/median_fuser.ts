@@ -59,7 +59,8 @@ const medianFuser: StagePlugin<["pooled", "queryEmbeddings"], ["fused"], typeof 
       queries.forEach((query, n) => {
         // A mask without pixels has no pooled features to listen to.
         const clip = empty[n] ? query : clips[n]!;
-        const nearest = queries.reduce((a, b) => dot(clip, b) > dot(clip, a) ? b : a);
+        // Beginning with its own, so that a tie does not depend on the order of the masks.
+        const nearest = queries.reduce((a, b) => dot(clip, b) > dot(clip, a) ? b : a, query);
         for (let d = 0; d < columns; d++) {
           const middle = median(clip[d]!, query[d]!, nearest[d]!);
           fused[n * columns + d] = weight * middle + (1 - weight) * clip[d]!;
