@@ -40,3 +40,14 @@ export function toFloat16Array(values: Float32Array): Uint16Array {
   for (let i = 0; i < values.length; i++) out[i] = toFloat16(values[i]!);
   return out;
 }
+
+let table: Float32Array | null = null;
+
+/** The values of half floats given as bits; exact. */
+export function fromFloat16Array(halves: Uint16Array): Float32Array {
+  // There are only 2¹⁶ of them, and a look-up is several times quicker than the arithmetic.
+  table ??= Float32Array.from({ length: 65536 }, (_, half) => fromFloat16(half));
+  const out = new Float32Array(halves.length);
+  for (let i = 0; i < halves.length; i++) out[i] = table[halves[i]!]!;
+  return out;
+}
