@@ -1,0 +1,132 @@
+/**
+ * PyTorch, in a Python process that stays alive so that rounds can alternate with it.
+ *
+ * @module
+ */
+import { fileURLToPath } from "node:url";
+import { join } from "node:path";
+import type { HostTensor } from "../../../lib/tensor.ts";
+import type { Competitor } from "../harness.ts";
+import type { KernelTask } from "../tasks.ts";
+
+/** The Python side. */
+export interface PyTorch {
+  /** PyTorch's version. */
+  readonly version: string;
+  /** The name of the CUDA device; null where there is none. */
+  readonly cuda: string | null;
+  /** The competitor on one of its devices. */
+  on(device: "cpu" | "cuda"): Competitor<KernelTask>;
+  /** Ends the process. */
+  close(): Promise<void>;
+}
+
+/** Why there is no PyTorch. */
+export class NoPyTorch extends Error {
+  /** @param reason What Python said. */
+  constructor(reason: string) {
+    super(
+      `PyTorch is left out (${reason}); \`pip install torch numpy\` brings it, ` +
+        `and OVS_PYTHON names another Python than python3`,
+    );
+  }
+}
+
+type Answer = Readonly<Record<string, unknown>>;
+
+/**
+ * Starts Python.
+ *
+ * @param threads Threads inside one operator.
+ * @throws {NoPyTorch} Where it can't be had.
+ */
+export async function startPyTorch(threads: number): Promise<PyTorch> {
+  const python = Deno.env.get("OVS_PYTHON") ?? "python3";
+  let child: Deno.ChildProcess;
+  try {
+    child = new Deno.Command(python, {
+      args: [fileURLToPath(new URL("pytorch.py", import.meta.url))],
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+  } catch (error) {
+    throw new NoPyTorch(error instanceof Error ? error.message : String(error));
+  }
+  const errors = new Response(child.stderr).text();
+  const writer = child.stdin.getWriter();
+  const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  let pending = "";
+  const ask = async (request: Answer): Promise<Answer> => {
+    await writer.write(new TextEncoder().encode(JSON.stringify(request) + "\n"));
+    while (!pending.includes("\n")) {
+      const { value, done } = await reader.read();
+      if (done) throw new Error((await errors).trim().split("\n").at(-1) || "Python ended");
+      pending += value;
+    }
+    const at = pending.indexOf("\n");
+    const answer = JSON.parse(pending.slice(0, at)) as Answer;
+    pending = pending.slice(at + 1);
+    if (typeof answer.error === "string") throw new Error(answer.error);
+    return answer;
+  };
+  let hello: Answer;
+  try {
+    hello = await ask({ op: "hello", threads });
+  } catch (error) {
+    await child.status;
+    throw new NoPyTorch(error instanceof Error ? error.message : String(error));
+  }
+  const version = String(hello.version);
+  const folder = await Deno.makeTempDir({ prefix: "ovstage-bench-" });
+  let files = 0;
+  const open = async (task: KernelTask, device: "cpu" | "cuda") => {
+    const paths: string[] = [];
+    const entries: [string, unknown][] = [];
+    for (const [name, value] of Object.entries(task)) {
+      if (typeof value !== "object") {
+        entries.push([name, value]);
+        continue;
+      }
+      const { data, shape } = value as HostTensor<"float32">;
+      const path = join(folder, `${files++}.bin`);
+      paths.push(path);
+      await Deno.writeFile(path, new Uint8Array(data.buffer as ArrayBuffer));
+      entries.push([name, { path, shape }]);
+    }
+    try {
+      await ask({ op: "open", task: Object.fromEntries(entries), device });
+    } finally {
+      for (const path of paths) await Deno.remove(path);
+    }
+    return {
+      async time(times: number) {
+        return Number((await ask({ op: "time", times })).ms);
+      },
+      async result() {
+        const path = join(folder, `${files++}.bin`);
+        const { dtype } = await ask({ op: "result", path });
+        const { buffer } = await Deno.readFile(path);
+        await Deno.remove(path);
+        return dtype === "int32" ? new Int32Array(buffer) : new Float32Array(buffer);
+      },
+      async dispose() {
+        await ask({ op: "close" });
+      },
+    };
+  };
+  return {
+    version,
+    cuda: typeof hello.cuda === "string" ? hello.cuda : null,
+    on: (device) => ({
+      name: device === "cpu" ? "PyTorch CPU" : "PyTorch CUDA",
+      version,
+      open: (task) => open(task, device),
+    }),
+    async close() {
+      await writer.close();
+      await child.status;
+      await Deno.remove(folder, { recursive: true });
+    },
+  };
+}
