@@ -42,11 +42,14 @@ export async function openWeights(
 ): Promise<WeightFile> {
   const head = await readRange(source, 0, Math.min(16, source.size), "the file's start");
   if (head.length === 0) throw new ModelError(`${source.name}: the file is empty`);
+  // First, since the length that a safetensors file starts with may look like any other start.
+  if (head[8] === 0x7b && head.subarray(4, 8).every((byte) => byte === 0)) {
+    return openSafetensors(source);
+  }
   // A zip archive starts with "PK"; a bare pickle with its protocol is refused with advice.
   if ((head[0] === 0x50 && head[1] === 0x4b) || (head[0] === 0x80 && head[1]! <= 5)) {
     return openTorchCheckpoint(source);
   }
-  if (head[8] === 0x7b) return openSafetensors(source);
   if (/^\s*\{/.test(String.fromCharCode(...head))) {
     const { sibling } = options;
     if (sibling === undefined) {

@@ -46,11 +46,6 @@ export interface Zip {
 
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
-/** Whether a file ends like a zip archive without a comment, or starts like one. */
-export function looksLikeZip(head: Uint8Array): boolean {
-  return head[0] === 0x50 && head[1] === 0x4b && head[2] === 3 && head[3] === 4;
-}
-
 /**
  * Opens an archive: stored and deflated entries, zip64. Encrypted and multi-volume archives are
  * refused, and so are entries that overlap.
