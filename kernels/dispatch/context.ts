@@ -214,11 +214,14 @@ export class KernelContext {
   }
 
   /**
-   * Copies the first bytes of a buffer into host memory.
+   * Copies bytes of a buffer into host memory.
    *
+   * @param buffer The buffer.
+   * @param bytes How many.
+   * @param offset The first, a multiple of 4.
    * @throws {DeviceLostError} If the device has gone away.
    */
-  async readBuffer(buffer: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
+  async readBuffer(buffer: GPUBuffer, bytes: number, offset = 0): Promise<ArrayBuffer> {
     const size = Math.max(4, Math.ceil(bytes / 4) * 4);
     let staging: GPUBuffer | null = null;
     try {
@@ -229,7 +232,7 @@ export class KernelContext {
           bufferUsage.mapRead | bufferUsage.copyDestination,
         );
         const encoder = this.gpu.createCommandEncoder();
-        encoder.copyBufferToBuffer(buffer, 0, staging, 0, size);
+        encoder.copyBufferToBuffer(buffer, offset, staging, 0, size);
         this.gpu.queue.submit([encoder.finish()]);
       });
       const source = staging as unknown as GPUBuffer;

@@ -3,19 +3,23 @@
  *
  * @module
  */
+import { fromFloat16 } from "../../lib/float16.ts";
 import { sizeOf } from "../../lib/tensor.ts";
+import { nonFiniteError } from "../finite.ts";
 import { CommandList, u32 } from "./command_list.ts";
 import type { KernelContext } from "./context.ts";
 import { tensorUsage } from "./context.ts";
 import { elementBytes, elementRange, usableBytes } from "./ranges.ts";
 import type { ElementType } from "./shader.ts";
-import wgsl from "./first_nonfinite.wgsl" with { type: "text" };
+import wgsl from "./refuse_nonfinite.wgsl" with { type: "text" };
 
 /** Words that one invocation looks at. */
 const run = 16;
 
 /** A tensor to be searched. */
 export interface Searched {
+  /** Its name in messages. */
+  readonly name: string;
   /** Its elements. */
   readonly buffer: GPUBuffer;
   /** Its shape. */
@@ -25,22 +29,27 @@ export interface Searched {
 }
 
 /**
- * The index of the first element of each tensor that is NaN or infinite; null where there is none.
+ * Refuses tensors with an element that is NaN or infinite.
  *
+ * @param context The device's context.
+ * @param kernel The kernel, as messages name it.
+ * @param tensors Its inputs.
+ * @throws {InputError} If there is one; it names the tensor and the first such element.
  * @throws {DeviceError} If the device runs out of memory.
  * @throws {DeviceLostError} If the device has gone away.
  */
-export async function firstNonfinite(
+export async function refuseNonfinite(
   context: KernelContext,
+  kernel: string,
   tensors: readonly Searched[],
-): Promise<(number | null)[]> {
-  const pipeline = await context.pipeline("first_nonfinite", wgsl);
+): Promise<void> {
+  const pipeline = await context.pipeline("refuse_nonfinite", wgsl);
   // Bindings start at multiples of 256 bytes.
   const stride = 64;
   const bytes = 4 * stride * tensors.length;
   let found: GPUBuffer | null = null;
   try {
-    await context.guard("first_nonfinite", () => {
+    await context.guard("refuse_nonfinite", () => {
       found = context.createBuffer("first non-finite", bytes, tensorUsage);
       context.gpu.queue.writeBuffer(found, 0, new Uint32Array(bytes / 4).fill(0xffffffff));
       const list = new CommandList(context);
@@ -65,10 +74,16 @@ export async function firstNonfinite(
       list.submit();
     });
     const indices = new Uint32Array(await context.readBuffer(found!, bytes));
-    return tensors.map((_, i) => {
+    for (const [i, { name, buffer, shape, type }] of tensors.entries()) {
       const index = indices[stride * i]!;
-      return index === 0xffffffff ? null : index;
-    });
+      if (index === 0xffffffff) continue;
+      const byte = index * elementBytes(type);
+      const word = new DataView(await context.readBuffer(buffer, 4, byte - byte % 4));
+      const value = type === "f16"
+        ? fromFloat16(word.getUint16(byte % 4, true))
+        : word.getFloat32(0, true);
+      throw nonFiniteError(kernel, name, shape, index, value);
+    }
   } finally {
     if (found !== null) context.destroyBuffer(found);
   }
