@@ -5,8 +5,12 @@
  * @module
  */
 import { ShapeError } from "../errors.ts";
+import { toFloat16Array } from "../float16.ts";
 import { type DType, formatShape, HostTensor, sizeOf, type TypedArrayOf } from "../tensor.ts";
+import { formatGraph } from "./dump.ts";
+import { fold } from "./fold.ts";
 import { encodeModel, type EncodeOptions } from "./onnx.ts";
+import { Origin } from "./origin.ts";
 
 /** The size of one axis: a number, or a name that stands for a size known when the graph runs. */
 export type Dim = number | string;
@@ -29,6 +33,16 @@ export interface GraphNode {
   readonly outputs: readonly Value[];
   /** Its attributes by name. */
   readonly attributes: Readonly<Record<string, Attribute>>;
+  /** Where it was called; a gradient's node has the place of the operator that it differentiates. */
+  readonly origin: Origin;
+  /** The block that it is part of, where {@linkcode recompute} marked one. */
+  readonly block: RecomputeBlock | null;
+}
+
+/** A part of a graph that the backward pass computes again from what the part was given. */
+export interface RecomputeBlock {
+  /** What the part was given. */
+  readonly inputs: readonly Value[];
 }
 
 /** A tensor inside a {@linkcode Graph}: something that an operator takes or gives. */
@@ -118,6 +132,9 @@ export class Graph {
   readonly constants: Value[] = [];
   readonly #shared = new Map<string, Value>();
   #counter = 0;
+  #origin: Origin | null = null;
+  #block: RecomputeBlock | null = null;
+  #known: Map<string, Value[]> | null = null;
 
   /** @param name The graph's name in the ONNX file. */
   constructor(name: string) {
@@ -163,19 +180,32 @@ export class Graph {
     const key = list.length <= 16 ? `${dtype}:${dims.join(",")}:${list.join(",")}` : null;
     const known = key === null ? undefined : this.#shared.get(key);
     if (known !== undefined) return known;
-    const tensor = new HostTensor(dtype, dims);
     if (list.length !== sizeOf(dims)) {
-      throw new ShapeError(
-        `constant of shape ${formatShape(dims)} takes ${sizeOf(dims)} elements, got ${list.length}`,
-      );
+      const reason = `takes ${sizeOf(dims)} elements, got ${list.length}`;
+      throw new ShapeError(`constant of shape ${formatShape(dims)} ${reason}${this.here()}`);
     }
+    const tensor = new HostTensor(dtype, dims);
     const target = tensor.data as unknown as { [i: number]: number | bigint };
-    for (let i = 0; i < list.length; i++) {
-      target[i] = dtype === "int64" ? BigInt(list[i]!) : list[i]!;
+    if (dtype === "float16" && !(data instanceof Uint16Array)) {
+      (tensor.data as Uint16Array).set(toFloat16Array(Float32Array.from(list, Number)));
+    } else {
+      const whole = !dtype.startsWith("float");
+      for (let i = 0; i < list.length; i++) {
+        if (whole && typeof list[i] === "number" && !Number.isSafeInteger(list[i])) {
+          throw new ShapeError(`constant: ${list[i]} is no ${dtype}${this.here()}`);
+        }
+        target[i] = dtype === "int64" ? BigInt(list[i]!) : list[i]!;
+      }
     }
-    const value = new Value(this, `constant_${this.#counter++}`, dtype, dims, null, tensor);
-    this.constants.push(value);
+    const value = this.#newConstant(tensor);
     if (key !== null) this.#shared.set(key, value);
+    return value;
+  }
+
+  #newConstant(tensor: HostTensor): Value {
+    const name = `constant_${this.#counter++}`;
+    const value = new Value(this, name, tensor.dtype, tensor.shape, null, tensor);
+    this.constants.push(value);
     return value;
   }
 
@@ -190,7 +220,10 @@ export class Graph {
     return value;
   }
 
-  /** Adds an operator; for the authors of operators. Checks nothing. */
+  /**
+   * Adds an operator; for the authors of operators. Checks nothing. What follows from constants alone
+   * is worked out at once and becomes a constant, as long as that doesn't grow.
+   */
   add(
     op: string,
     inputs: readonly (Value | null)[],
@@ -199,13 +232,21 @@ export class Graph {
   ): Value[] {
     for (const input of inputs) {
       if (input !== null && input.graph !== this) {
-        throw new ShapeError(
-          `${op}: value "${input.name}" belongs to graph "${input.graph.name}", not "${this.name}"`,
-        );
+        const owner = `belongs to graph "${input.graph.name}", not "${this.name}"`;
+        throw new ShapeError(`${op}: value "${input.name}" ${owner}${this.here()}`);
       }
     }
+    const folded = fold(op, inputs, results, attributes);
+    if (folded !== null) {
+      return [this.#newConstant(folded)];
+    }
+    const key = this.#known && nodeKey(op, inputs, attributes);
+    const known = key === null ? undefined : this.#known?.get(key);
+    if (known !== undefined) return known;
     const outputs: Value[] = [];
-    const node: GraphNode = { op, inputs, outputs, attributes };
+    if (key !== null) this.#known?.set(key, outputs);
+    const origin = this.#origin ?? new Origin();
+    const node: GraphNode = { op, inputs, outputs, attributes, origin, block: this.#block };
     for (const { dtype, shape } of results) {
       outputs.push(new Value(this, `${op}_${this.#counter++}`, dtype, shape, node, null));
     }
@@ -218,6 +259,61 @@ export class Graph {
     return encodeModel(this, options);
   }
 
+  /** One line per input, parameter, operator and output, with element types and shapes. */
+  toString(): string {
+    return formatGraph(this);
+  }
+
+  /** ` (at file:line:column)` for messages, or an empty string; for the authors of operators. */
+  here(): string {
+    return (this.#origin ?? new Origin()).note();
+  }
+
+  /** Runs `body`, whose operators get `origin` as their place; for the authors of transformations. */
+  at<T>(origin: Origin, body: () => T): T {
+    const before = this.#origin;
+    this.#origin = origin;
+    try {
+      return body();
+    } finally {
+      this.#origin = before;
+    }
+  }
+
+  /** Runs `body`, whose operators become part of a block; use {@linkcode recompute}. */
+  inBlock<T>(block: RecomputeBlock, body: () => T): T {
+    const before = this.#block;
+    // A block within a block is computed again with the whole of it.
+    this.#block = before ?? block;
+    try {
+      return body();
+    } finally {
+      this.#block = before;
+    }
+  }
+
+  /**
+   * Runs `body`, in which an operator on the same operands is one operator, and drops those of its
+   * operators that the values it returns don't need; for the authors of transformations.
+   */
+  lean(body: () => Value[]): Value[] {
+    const before = this.#known;
+    const first = this.nodes.length;
+    this.#known = new Map();
+    try {
+      const results = body();
+      if (before !== null) return results;
+      const live = new Set(results.map((value) => value.node));
+      for (const node of this.nodes.slice(first).reverse()) {
+        if (live.has(node)) node.inputs.forEach((value) => live.add(value?.node ?? null));
+      }
+      this.nodes.push(...this.nodes.splice(first).filter((node) => live.has(node)));
+      return results;
+    } finally {
+      this.#known = before;
+    }
+  }
+
   #claim(name: string): void {
     const taken = this.inputs.some((v) => v.name === name) || this.parameters.has(name) ||
       this.outputs.has(name);
@@ -228,4 +324,13 @@ export class Graph {
       );
     }
   }
+}
+
+/** The same for operators that give the same. */
+function nodeKey(
+  op: string,
+  inputs: readonly (Value | null)[],
+  attributes: Readonly<Record<string, Attribute>>,
+): string {
+  return `${op}(${inputs.map((value) => value?.name ?? "")})${JSON.stringify(attributes)}`;
 }

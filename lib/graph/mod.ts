@@ -8,4 +8,5 @@ export * from "./graph.ts";
 export { gradients } from "./gradient.ts";
 export { type EncodeOptions, type ExternalData, opset } from "./onnx.ts";
 export * from "./parameters.ts";
+export { recompute } from "./recompute.ts";
 export * as ops from "./ops.ts";

@@ -82,7 +82,16 @@ const unary: Record<string, (x: number) => number> = {
   Softplus: (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))),
   Tanh: Math.tanh,
   Relu: (x) => Math.max(x, 0),
-  Gelu: (x) => x / 2 * (1 + erf(x / Math.SQRT2)),
+  Sin: Math.sin,
+  Cos: Math.cos,
+  Floor: Math.floor,
+  Ceil: Math.ceil,
+  Round: (x) => {
+    const low = Math.floor(x);
+    if (x - low !== 0.5) return Math.round(x);
+    return low % 2 === 0 ? low : low + 1;
+  },
+  Not: (x) => Number(x === 0),
 };
 
 const binary: Record<string, (a: number, b: number) => number> = {
@@ -95,6 +104,12 @@ const binary: Record<string, (a: number, b: number) => number> = {
   Max: Math.max,
   Greater: (a, b) => Number(a > b),
   Less: (a, b) => Number(a < b),
+  GreaterOrEqual: (a, b) => Number(a >= b),
+  LessOrEqual: (a, b) => Number(a <= b),
+  And: (a, b) => Number(a !== 0 && b !== 0),
+  Or: (a, b) => Number(a !== 0 || b !== 0),
+  Xor: (a, b) => Number((a !== 0) !== (b !== 0)),
+  Mod: (a, b) => a - b * Math.floor(a / b),
   Equal: (a, b) => Number(a === b),
 };
 
@@ -102,6 +117,12 @@ const reductions: Record<string, (xs: number[]) => number> = {
   ReduceSum: (xs) => xs.reduce((a, b) => a + b, 0),
   ReduceMean: (xs) => xs.reduce((a, b) => a + b, 0) / xs.length,
   ReduceMax: (xs) => Math.max(...xs),
+  ReduceMin: (xs) => Math.min(...xs),
+  ReduceL2: (xs) => Math.sqrt(xs.reduce((a, b) => a + b * b, 0)),
+  ReduceLogSumExp: (xs) => {
+    const top = Math.max(...xs);
+    return top + Math.log(xs.reduce((sum, x) => sum + Math.exp(x - top), 0));
+  },
 };
 
 /** One operator on known inputs; `null` stands for an optional input left out. */
@@ -125,6 +146,7 @@ function apply(node: GraphNode, inputs: (Array64 | null)[]): Array64[] {
   if (op in reductions) {
     const f = reductions[op]!;
     const axes = list(1);
+    if (axes.length === 0 && int("noop_with_empty_axes") === 1) return [x];
     const keep = x.shape.map((dim, axis) => axes.includes(axis) ? 1 : dim);
     const inner = axes.map((axis) => x.shape[axis]!);
     const kept = build(keep, (index) => {
@@ -141,6 +163,51 @@ function apply(node: GraphNode, inputs: (Array64 | null)[]): Array64[] {
   }
 
   switch (op) {
+    case "Gelu": {
+      const inner = (v: number) => Math.sqrt(2 / Math.PI) * (v + 0.044715 * v ** 3);
+      const f = string("approximate") === "tanh"
+        ? (v: number) => v / 2 * (1 + Math.tanh(inner(v)))
+        : (v: number) => v / 2 * (1 + erf(v / Math.SQRT2));
+      return [{ shape: x.shape, data: x.data.map(f) }];
+    }
+    case "Clip": {
+      const [low, high] = [1, 2].map((i) => inputs[i]?.data[0]);
+      const f = (v: number) => Math.min(Math.max(v, low ?? -Infinity), high ?? Infinity);
+      return [{ shape: x.shape, data: x.data.map(f) }];
+    }
+    case "CumSum": {
+      const [axis] = list(1) as [number];
+      const last = x.shape[axis]! - 1;
+      return [build(x.shape, (index) => {
+        const [from, to] = int("reverse") === 1 ? [index[axis]!, last] : [0, index[axis]!];
+        let sum = 0;
+        for (let i = from; i <= to; i++) sum += get(x, index.with(axis, i));
+        return sum;
+      })];
+    }
+    case "ArgMax":
+    case "TopK": {
+      const axis = int("axis");
+      const k = op === "TopK" ? list(1)[0]! : 1;
+      // Positions by descending element; a stable sort keeps the first of equals first.
+      const ranked = (index: number[]) => {
+        const row = Array.from({ length: x.shape[axis]! }, (_, i) => get(x, index.with(axis, i)));
+        return row.map((_, i) => i).sort((a, b) => row[b]! - row[a]!);
+      };
+      const shape = x.shape.with(axis, k);
+      const indices = build(shape, (index) => ranked(index)[index[axis]!]!);
+      if (op === "ArgMax") {
+        return [{ shape: x.shape.toSpliced(axis, 1), data: indices.data }];
+      }
+      return [build(shape, (index) => get(x, index.with(axis, get(indices, index)))), indices];
+    }
+    case "Tile":
+      return [
+        build(
+          x.shape.map((dim, i) => dim * list(1)[i]!),
+          (index) => x.data[positionOf(index.map((i, axis) => i % x.shape[axis]!), x.shape)]!,
+        ),
+      ];
     case "Cast": {
       // 1, 10, 11 are the float types: nothing is rounded, so that differences stay smooth.
       const to = int("to");
@@ -207,7 +274,8 @@ function apply(node: GraphNode, inputs: (Array64 | null)[]): Array64[] {
         return 1 / Math.sqrt(row(index).reduce((a, b) => a + (b - m) ** 2, 0) / width + epsilon);
       });
       const y = build(x.shape, (i) => {
-        return (get(x, i) - get(mean, i)) * get(inverse, i) * get(scale!, i) + get(bias!, i);
+        const normal = (get(x, i) - get(mean, i)) * get(inverse, i);
+        return normal * get(scale!, i) + (bias ? get(bias, i) : 0);
       });
       return [y, mean, inverse];
     }
@@ -274,9 +342,17 @@ function apply(node: GraphNode, inputs: (Array64 | null)[]): Array64[] {
         [number],
         [number],
       ];
+      const step = inputs[4]?.data[0] ?? 1;
+      const dim = x.shape[axis]!;
+      const clamp = (i: number, low: number, high: number) =>
+        Math.min(Math.max(i < 0 ? i + dim : i, low), high);
+      const [from, to] = step > 0
+        ? [clamp(start, 0, dim), clamp(end, 0, dim)]
+        : [clamp(start, 0, dim - 1), clamp(end, -1, dim - 1)];
+      const size = Math.max(0, Math.ceil((to - from) / step));
       return [build(
-        x.shape.with(axis, Math.min(end, x.shape[axis]!) - start),
-        (index) => x.data[positionOf(index.with(axis, start + index[axis]!), x.shape)]!,
+        x.shape.with(axis, size),
+        (index) => x.data[positionOf(index.with(axis, from + index[axis]! * step), x.shape)]!,
       )];
     }
     case "Pad": {
@@ -291,26 +367,84 @@ function apply(node: GraphNode, inputs: (Array64 | null)[]): Array64[] {
     }
     case "Gather": {
       const rows = inputs[1]!;
-      const inner = x.shape.slice(1);
-      const width = sizeOf(inner);
-      const data = new Float64Array(rows.data.length * width);
-      rows.data.forEach((row, i) => {
-        if (!(row >= 0 && row < x.shape[0]!)) throw new Error(`Gather: no row ${row}`);
-        data.set(x.data.subarray(row * width, (row + 1) * width), i * width);
+      const axis = int("axis");
+      const size = x.shape[axis]!;
+      return [build(x.shape.toSpliced(axis, 1, ...rows.shape), (index) => {
+        const row = rows.data[positionOf(index.slice(axis, axis + rows.shape.length), rows.shape)]!;
+        if (!(row >= -size && row < size)) throw new Error(`Gather: no row ${row}`);
+        const at = index.toSpliced(axis, rows.shape.length, row < 0 ? row + size : row);
+        return x.data[positionOf(at, x.shape)]!;
+      })];
+    }
+    case "GatherElements": {
+      const axis = int("axis");
+      const indices = inputs[1]!;
+      return [build(indices.shape, (index) => {
+        const i = indices.data[positionOf(index, indices.shape)]!;
+        return x.data[positionOf(index.with(axis, i), x.shape)]!;
+      })];
+    }
+    case "GatherND": {
+      const indices = inputs[1]!;
+      const batch = int("batch_dims");
+      const outer = indices.shape.slice(0, -1);
+      const depth = indices.shape.at(-1)!;
+      return [build([...outer, ...x.shape.slice(batch + depth)], (index) => {
+        const head = index.slice(0, outer.length);
+        const named = Array.from({ length: depth }, (_, k) => get(indices, [...head, k]));
+        const at = [...head.slice(0, batch), ...named, ...index.slice(outer.length)];
+        return x.data[positionOf(at, x.shape)]!;
+      })];
+    }
+    case "ScatterElements": {
+      const [, indices, updates] = inputs as Array64[];
+      const axis = int("axis");
+      const data = x.data.slice();
+      updates!.data.forEach((value, i) => {
+        const at = indexOf(i, updates!.shape).with(axis, indices!.data[i]!);
+        const position = positionOf(at, x.shape);
+        data[position] = string("reduction") === "add" ? data[position]! + value : value;
       });
-      return [{ shape: [...rows.shape, ...inner], data }];
+      return [{ shape: x.shape, data }];
     }
     case "ScatterND": {
       const [, indices, updates] = inputs as Array64[];
-      if (string("reduction") !== "add" || indices!.shape.at(-1) !== 1) {
-        throw new Error("ScatterND: only whole rows that are added");
-      }
-      const width = sizeOf(x.shape.slice(1));
+      const depth = indices!.shape.at(-1)!;
+      const width = sizeOf(x.shape.slice(depth));
       const data = x.data.slice();
-      indices!.data.forEach((row, i) => {
-        for (let j = 0; j < width; j++) data[row * width + j]! += updates!.data[i * width + j]!;
-      });
+      for (let i = 0; i < indices!.data.length / depth; i++) {
+        const given = Array.from(indices!.data.subarray(i * depth, (i + 1) * depth));
+        const at = given.map((k, axis) => k < 0 ? k + x.shape[axis]! : k);
+        const row = positionOf(at, x.shape.slice(0, depth)) * width;
+        for (let j = 0; j < width; j++) {
+          const value = updates!.data[i * width + j]!;
+          data[row + j] = string("reduction") === "add" ? data[row + j]! + value : value;
+        }
+      }
       return [{ shape: x.shape, data }];
+    }
+    case "GridSample": {
+      const grid = inputs[1]!;
+      if (string("mode") !== "linear" || string("padding_mode") !== "zeros") {
+        throw new Error("GridSample: only linear with zeros around");
+      }
+      const aligned = int("align_corners") === 1;
+      const [n, c, h, w] = x.shape as [number, number, number, number];
+      const [, rows, columns] = grid.shape as [number, number, number];
+      const place = (g: number, size: number) =>
+        aligned ? (g + 1) / 2 * (size - 1) : ((g + 1) * size - 1) / 2;
+      return [build([n, c, rows, columns], ([b, k, i, j]) => {
+        const u = place(get(grid, [b!, i!, j!, 0]), w);
+        const v = place(get(grid, [b!, i!, j!, 1]), h);
+        let sum = 0;
+        for (let p = 0; p < h; p++) {
+          for (let q = 0; q < w; q++) {
+            const hat = Math.max(0, 1 - Math.abs(v - p)) * Math.max(0, 1 - Math.abs(u - q));
+            if (hat > 0) sum += hat * x.data[positionOf([b!, k!, p, q], x.shape)]!;
+          }
+        }
+        return sum;
+      })];
     }
     case "SpaceToDepth": {
       const s = int("blocksize");
@@ -331,16 +465,17 @@ function apply(node: GraphNode, inputs: (Array64 | null)[]): Array64[] {
       })];
     }
     case "Resize": {
-      if (
-        string("mode") !== "linear" || string("coordinate_transformation_mode") !== "half_pixel"
-      ) {
-        throw new Error("Resize: only linear with half-pixel centres");
+      const coordinates = string("coordinate_transformation_mode");
+      if (string("mode") !== "linear" || !["half_pixel", "align_corners"].includes(coordinates)) {
+        throw new Error(`Resize: ${string("mode")} ${coordinates}`);
       }
       const shape = list(3);
       // Product of two hat functions around the sampled point, edges repeated.
       const taps = (i: number, axis: number) => {
         const size = x.shape[axis]!;
-        const at = (i + 0.5) * size / shape[axis]! - 0.5;
+        const corners = shape[axis] === 1 ? 0 : i * (size - 1) / (shape[axis]! - 1);
+        const middle = (i + 0.5) * size / shape[axis]! - 0.5;
+        const at = coordinates === "half_pixel" ? middle : corners;
         const low = Math.floor(at);
         const clamp = (k: number) => Math.min(Math.max(k, 0), size - 1);
         return [[clamp(low), low + 1 - at], [clamp(low + 1), at - low]] as const;

@@ -18,7 +18,9 @@ export type Domain =
   /** 0, 1 or 2: full of ties. Not differentiated. */
   | "ties"
   /** Integers from 0 to below `rows`, as int64. */
-  | { rows: number };
+  | { rows: number }
+  /** 0, 1, …, as int64, in a random order along one axis: no index comes twice. */
+  | { shuffled: number; axis: number };
 
 /** An operand of a case. */
 export interface Operand {
@@ -45,15 +47,33 @@ export function fill(operands: readonly Operand[], seed: number): Float64Array[]
   const total = operands.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
   const order = rng.shuffle(Array.from({ length: total }, (_, i) => i));
   let next = 0;
-  return operands.map(({ shape, domain }) =>
-    Float64Array.from({ length: sizeOf(shape) }, () => {
+  return operands.map(({ shape, domain }) => {
+    if (typeof domain === "object" && "shuffled" in domain) return shuffled(shape, domain, rng);
+    return Float64Array.from({ length: sizeOf(shape) }, () => {
       if (domain === "ties") return rng.integer(3);
-      if (typeof domain === "object") return rng.integer(domain.rows);
+      if (typeof domain === "object") return rng.integer((domain as { rows: number }).rows);
       // Odd multiples of a quarter: the middle of the range is never hit.
       const x = 3 * (2 * (order[next++]! + 0.25) / total - 1);
       return domain === "positive" ? (x + 3) / 2 + 0.2 : x;
-    })
-  );
+    });
+  });
+}
+
+function shuffled(
+  shape: readonly number[],
+  domain: { shuffled: number; axis: number },
+  rng: Rng,
+): Float64Array {
+  const data = new Float64Array(sizeOf(shape));
+  const inner = sizeOf(shape.slice(domain.axis + 1));
+  const count = shape[domain.axis]!;
+  for (let outer = 0; outer < data.length / (inner * count); outer++) {
+    for (let i = 0; i < inner; i++) {
+      const order = rng.shuffle(Array.from({ length: domain.shuffled }, (_, k) => k));
+      for (let k = 0; k < count; k++) data[(outer * count + k) * inner + i] = order[k]!;
+    }
+  }
+  return data;
 }
 
 /** The element type of an operand in a graph whose floats are `float`. */
@@ -151,8 +171,28 @@ const pow: fc.Arbitrary<OperatorCase> = fc.oneof(
   broadcasting(2).map(([a, b]): OperatorCase => ({
     operands: [positive(a!), apart(b!)],
     apply: ([x, y]) => ops.pow(x!, y!),
-    wants: [true, false],
   })),
+);
+
+const bools = (count: number, f: (...values: Value[]) => Value): fc.Arbitrary<OperatorCase> =>
+  broadcasting(count).map((all) => ({
+    operands: all.map((shape) => ({ shape, domain: "ties" })),
+    apply: (values) => f(...values.map((value) => ops.cast(value, "bool"))),
+    wants: all.map(() => false),
+  }));
+
+const mod: fc.Arbitrary<OperatorCase> = broadcasting(2).map(([a, b]) => ({
+  operands: [{ shape: a!, domain: { rows: 20 } }, { shape: b!, domain: { rows: 5 } }],
+  apply: ([x, y]) => ops.mod(ops.sub(x!, 10), ops.add(y!, 1)),
+}));
+
+const clip: fc.Arbitrary<OperatorCase> = fc.constantFrom(
+  [-1.03, 0.97],
+  [-Infinity, 0.51],
+  [0.49, Infinity],
+  [-Infinity, Infinity],
+).chain(([low, high]) =>
+  unary((x) => ops.clip(x, low!, high!), "apart", { note: `${low} ${high}` })
 );
 
 const where: fc.Arbitrary<OperatorCase> = fc.oneof(
@@ -249,9 +289,47 @@ const convTranspose: fc.Arbitrary<OperatorCase> = geometry
     };
   });
 
-const layerNorm: fc.Arbitrary<OperatorCase> = someShape.map((shape) => ({
-  operands: [apart(shape), apart(shape.slice(-1)), apart(shape.slice(-1))],
-  apply: ([x, scale, bias]) => ops.layerNorm(x!, scale!, bias!, 1e-2),
+const layerNorm: fc.Arbitrary<OperatorCase> = fc.tuple(someShape, fc.boolean()).map((
+  [shape, biased],
+) => ({
+  operands: [apart(shape), ...Array(biased ? 2 : 1).fill(apart(shape.slice(-1)))],
+  apply: ([x, scale, bias]) => ops.layerNorm(x!, scale!, bias ?? null, 1e-2),
+}));
+
+const groupNorm: fc.Arbitrary<OperatorCase> = fc.tuple(dim, dim, dim, shapes(0, 2)).map((
+  [batch, groups, size, spatial],
+) => ({
+  operands: [
+    apart([batch, groups * size, ...spatial]),
+    apart([groups * size]),
+    apart([groups * size]),
+  ],
+  apply: ([x, scale, bias]) => ops.groupNorm(x!, groups, scale!, bias!, 1e-2),
+  note: `${groups} groups`,
+}));
+
+const topK: fc.Arbitrary<OperatorCase> = fc.tuple(withAxis, fc.nat()).map((
+  [{ shape, axis }, n],
+) => {
+  const k = 1 + n % shape.at(axis)!;
+  return {
+    operands: [apart(shape)],
+    apply: ([x]) => {
+      const { values, indices } = ops.topK(x!, k, axis);
+      return [values, indices];
+    },
+    note: `${k} along ${axis}`,
+  };
+});
+
+const argMax: fc.Arbitrary<OperatorCase> = fc.tuple(
+  withAxis,
+  fc.constantFrom<Domain>("apart", "ties"),
+).map(([{ shape, axis }, domain]) => ({
+  operands: [{ shape, domain }],
+  apply: ([x]) => ops.argMax(x!, axis),
+  wants: [domain === "apart"],
+  note: `along ${axis}`,
 }));
 
 const alongAxis = (f: (x: Value, axis: number) => Value): fc.Arbitrary<OperatorCase> =>
@@ -387,6 +465,60 @@ const slice: fc.Arbitrary<OperatorCase> = fc.tuple(
   };
 });
 
+const steps: fc.Arbitrary<OperatorCase> = fc.tuple(
+  withAxis,
+  fc.integer({ min: 1, max: 7 }),
+  fc.constantFrom(2, 3, 5, -1, -2, -3),
+  fc.nat(),
+  fc.nat(),
+).map(([{ shape, axis }, size, step, a, b]) => {
+  const [low, high] = [a % size, a % size + b % (size - a % size)];
+  // From one end to the other, or between two elements.
+  const [start, end] = step > 0
+    ? b % 3 === 0 ? [0, Infinity] : [low, high + 1]
+    : b % 3 === 0
+    ? [Infinity, -Infinity]
+    : [high, low === 0 ? -Infinity : low - 1];
+  return {
+    operands: [apart(shape.with(axis, size))],
+    apply: ([x]) => ops.slice(x!, axis, start!, end!, step),
+    note: `[${start}, ${end}) of axis ${axis} by ${step}`,
+  };
+});
+
+const cuts: fc.Arbitrary<OperatorCase> = fc.tuple(
+  withAxis,
+  fc.array(fc.tuple(fc.nat(), fc.nat()), { minLength: 2, maxLength: 4 }),
+).map(([{ shape, axis }, pairs]) => {
+  const size = 5;
+  const ranges = pairs.map(([a, b]) => [a % size, a % size + 1 + b % (size - a % size)] as const);
+  return {
+    operands: [apart(shape.with(axis, size))],
+    apply: ([x]) => ranges.map(([start, end]) => ops.slice(x!, axis, start, end)),
+    note: `${ranges.map((range) => `[${range}]`)} of axis ${axis}`,
+  };
+});
+
+const roll: fc.Arbitrary<OperatorCase> = someShape.chain((shape) =>
+  fc.tuple(
+    fc.subarray(shape.map((_, i) => i)),
+    fc.array(fc.integer({ min: -4, max: 4 }), { minLength: 4, maxLength: 4 }),
+  ).map(([axes, shifts]) => ({
+    operands: [apart(shape)],
+    apply: ([x]: Value[]) => ops.roll(x!, shifts.slice(0, axes.length), axes),
+    note: `by ${shifts} along ${axes}`,
+  }))
+);
+
+const tile: fc.Arbitrary<OperatorCase> = anyShape.chain((shape) =>
+  fc.array(fc.integer({ min: 1, max: 3 }), { minLength: shape.length, maxLength: shape.length })
+    .map((repeats) => ({
+      operands: [apart(shape)],
+      apply: ([x]: Value[]) => ops.tile(x!, repeats),
+      note: `${repeats} times`,
+    }))
+);
+
 const pad: fc.Arbitrary<OperatorCase> = shapes(1, 4).chain((shape) => {
   const widths = fc.array(fc.integer({ min: 0, max: 2 }), {
     minLength: shape.length,
@@ -399,11 +531,83 @@ const pad: fc.Arbitrary<OperatorCase> = shapes(1, 4).chain((shape) => {
   }));
 });
 
-const gather: fc.Arbitrary<OperatorCase> = fc.tuple(someShape, shapes(0, 2)).map((
-  [table, rows],
+const gather: fc.Arbitrary<OperatorCase> = fc.tuple(withAxis, shapes(0, 2), fc.boolean()).map((
+  [{ shape, axis }, rows, fromEnd],
+) => {
+  const size = shape.at(axis)!;
+  return {
+    operands: [apart(shape), { shape: rows, domain: { rows: size } }],
+    apply: ([x, i]) => ops.gather(x!, fromEnd ? ops.sub(i!, size) : i!, axis),
+    note: `along ${axis}${fromEnd ? ", from the end" : ""}`,
+  };
+});
+
+const gatherElements: fc.Arbitrary<OperatorCase> = fc.tuple(withAxis, dim).map((
+  [{ shape, axis }, count],
 ) => ({
-  operands: [apart(table), { shape: rows, domain: { rows: table[0]! } }],
-  apply: ([x, i]) => ops.gather(x!, i!),
+  operands: [
+    apart(shape),
+    { shape: shape.with(axis, count), domain: { rows: shape.at(axis)! } },
+  ],
+  apply: ([x, i]) => ops.gatherElements(x!, i!, axis),
+  note: `along ${axis}`,
+}));
+
+const scatterElements: fc.Arbitrary<OperatorCase> = fc.tuple(withAxis, fc.nat(), fc.boolean()).map((
+  [{ shape, axis }, n, adds],
+) => {
+  const at = axis < 0 ? axis + shape.length : axis;
+  const size = shape[at]!;
+  const some = shape.with(at, 1 + n % size);
+  return {
+    operands: [
+      apart(shape),
+      { shape: some, domain: adds ? { rows: size } : { shuffled: size, axis: at } },
+      apart(some),
+    ],
+    apply: ([x, i, updates]) => ops.scatterElements(x!, i!, updates!, axis, adds ? "add" : "none"),
+    note: `${adds ? "adding " : ""}along ${axis}`,
+  };
+});
+
+const gatherND: fc.Arbitrary<OperatorCase> = fc.tuple(
+  shapes(0, 2),
+  dim,
+  shapes(0, 2),
+  shapes(0, 2),
+  fc.boolean(),
+).map(([batch, size, more, rest, two]) => {
+  const lead = [...batch, ...more];
+  const named = two ? [size, size] : [size];
+  return {
+    operands: [
+      apart([...batch, ...named, ...rest]),
+      { shape: [...lead, named.length], domain: { rows: size } },
+    ],
+    apply: ([x, i]) => ops.gatherND(x!, i!, batch.length),
+    note: `${batch.length} shared axes`,
+  };
+});
+
+const scatterND: fc.Arbitrary<OperatorCase> = fc.tuple(dim, shapes(0, 2), shapes(0, 2), fc.nat())
+  .map(([size, lead, rest, n]): OperatorCase => {
+    // What replaces must not come twice: one list of rows.
+    const adds = n % 2 === 0;
+    const rows = adds ? lead : [1 + n % size];
+    return {
+      operands: [
+        apart([size, ...rest]),
+        { shape: [...rows, 1], domain: adds ? { rows: size } : { shuffled: size, axis: 0 } },
+        apart([...rows, ...rest]),
+      ],
+      apply: ([x, i, updates]) => ops.scatterND(x!, i!, updates!, adds ? "add" : "none"),
+      note: adds ? "adding" : "replacing",
+    };
+  });
+
+const oneHot: fc.Arbitrary<OperatorCase> = fc.tuple(shapes(0, 3), dim).map(([shape, depth]) => ({
+  operands: [{ shape, domain: { rows: 3 } }],
+  apply: ([i]) => ops.oneHot(i!, depth),
 }));
 
 const scatterAdd: fc.Arbitrary<OperatorCase> = fc.tuple(someShape, shapes(0, 2)).map((
@@ -432,13 +636,61 @@ const depthToSpace: fc.Arbitrary<OperatorCase> = fc.tuple(dim, dim, dim, dim, di
 }));
 
 const side = fc.integer({ min: 1, max: 6 });
-const resizeBilinear: fc.Arbitrary<OperatorCase> = fc.tuple(dim, dim, side, side, side, side).map((
-  [b, c, h, w, height, width],
-) => ({
-  operands: [apart([b, c, h, w])],
-  apply: ([x]) => ops.resizeBilinear(x!, height, width),
-  note: `to ${height} by ${width}`,
-}));
+const resizeBilinear: fc.Arbitrary<OperatorCase> = fc.tuple(
+  ...[dim, dim, side, side, side, side],
+  fc.boolean(),
+).map((all) => {
+  const [b, c, h, w, height, width] = all as number[];
+  const alignCorners = all.at(-1) as boolean;
+  return {
+    operands: [apart([b!, c!, h!, w!])],
+    apply: ([x]) => ops.resizeBilinear(x!, height!, width!, { alignCorners }),
+    note: `to ${height} by ${width}, alignCorners ${alignCorners}`,
+  };
+});
+
+// Places reach beyond the image on all sides; none is exactly on a pixel.
+const gridSample: fc.Arbitrary<OperatorCase> = fc.tuple(
+  ...[dim, dim, side, side, dim, dim],
+  fc.boolean(),
+).map((all) => {
+  const [b, c, h, w, height, width] = all as number[];
+  const alignCorners = all.at(-1) as boolean;
+  return {
+    operands: [apart([b!, c!, h!, w!]), apart([b!, height!, width!, 2])],
+    apply: ([x, grid]) => ops.gridSample(x!, ops.mul(grid!, 0.4637), { alignCorners }),
+    note: `alignCorners ${alignCorners}`,
+  };
+});
+
+/** Equations of one, two and three operands, with sizes for their labels. */
+const einsum: fc.Arbitrary<OperatorCase> = fc.tuple(
+  fc.constantFrom(
+    ...["ij->ji", "ij->i", "ij->", "ii->i", "ii", "iij->ji", "iji->j", "...ij->...ji", "i...->..."],
+    ...["ij,jk", "ij,jk->ik", "ij,kj->ik", "i,j->ij", "i,i->i", "i,i->", "ij,ij->", "ij,k->ikj"],
+    ...["bij,bjk->bik", "bqhd,bkhd->bhqk", "bhqk,bkhd->bqhd", "bsd,de->bse", "abc,cbd->da"],
+    ...["...ij,...jk->...ik", "b...d,de->b...e", "bqc,bchw->bqhw", "ij,jl->i", "i j , j k -> k i"],
+    ...["ij,jk,kl->il", "a,b,c->abc", "ij,j,i->", "bn,anm,bm->ba", "abc,ab,c->b"],
+  ),
+  fc.array(dim, { minLength: 12, maxLength: 12 }),
+  fc.option(fc.nat(), { freq: 3 }),
+).map(([equation, sizes, one]) => {
+  const terms = equation.replaceAll(" ", "").split("->")[0]!.replaceAll("...", "XY").split(",");
+  const labels = [...new Set(terms.join(""))];
+  const shapes = terms.map((term) => [...term].map((label) => sizes[labels.indexOf(label)]!));
+  // Now and then an operand has a size of 1 for others to broadcast to.
+  const some = one === null ? null : one % shapes.length;
+  const axis = some === null ? 0 : one! % Math.max(1, shapes[some]!.length);
+  const diagonal = terms.some((term) => new Set(term).size !== term.length);
+  const operands = shapes.map((shape, i) =>
+    apart(i === some && !diagonal && shape.length > 0 ? shape.with(axis, 1) : shape)
+  );
+  return {
+    operands,
+    apply: (values) => ops.einsum(equation, ...values),
+    note: equation,
+  };
+});
 
 const cast: fc.Arbitrary<OperatorCase> = fc.oneof(
   unary((x) => ops.cast(x, "float64")),
@@ -454,38 +706,68 @@ export const operatorCases: Readonly<Record<string, fc.Arbitrary<OperatorCase>>>
   mul: binary(ops.mul),
   div: binary(ops.div, "apart", "positive"),
   pow,
-  min: binary(ops.min).filter((c) => !c.note?.includes("itself")),
-  max: binary(ops.max).filter((c) => !c.note?.includes("itself")),
+  mod,
+  min: binary(ops.min),
+  max: binary(ops.max),
   greater: comparison(ops.greater),
+  greaterOrEqual: comparison(ops.greaterOrEqual),
   less: comparison(ops.less),
+  lessOrEqual: comparison(ops.lessOrEqual),
+  and: bools(2, ops.and),
+  or: bools(2, ops.or),
+  xor: bools(2, ops.xor),
+  not: bools(1, ops.not),
   equal: comparison(ops.equal),
   neg: unary(ops.neg),
   abs: unary(ops.abs),
   sign: fc.oneof(unary(ops.sign), unary(ops.sign, "ties", { wants: [false] })),
+  floor: unary(ops.floor),
+  ceil: unary(ops.ceil),
+  round: fc.oneof(
+    // Away from the halves.
+    unary((x) => ops.round(ops.mul(x, 0.9))),
+    unary((x) => ops.round(ops.mul(x, 0.5)), "ties", { wants: [false] }),
+  ),
   sqrt: unary(ops.sqrt, "positive"),
   exp: unary(ops.exp),
   log: unary(ops.log, "positive"),
+  sin: unary(ops.sin),
+  cos: unary(ops.cos),
   erf: unary(ops.erf),
   sigmoid: unary(ops.sigmoid),
   softplus: unary(ops.softplus),
   tanh: unary(ops.tanh),
   relu: unary(ops.relu),
   gelu: unary(ops.gelu),
+  geluTanh: unary(ops.geluTanh),
   quickGelu: unary(ops.quickGelu),
+  silu: unary(ops.silu),
+  clip,
   stopGradient: unary(ops.stopGradient, "apart", { stops: true }),
   cast,
   where,
   matMul,
   gemm,
+  einsum,
   conv,
   convTranspose,
   softmax: alongAxis(ops.softmax),
   logSoftmax: alongAxis(ops.logSoftmax),
   layerNorm,
+  groupNorm,
   l2Normalize: alongAxis(ops.l2Normalize),
   reduceSum: reduction(ops.reduceSum),
   reduceMean: reduction(ops.reduceMean),
   reduceMax: reduction(ops.reduceMax),
+  reduceMin: reduction(ops.reduceMin),
+  reduceLogSumExp: reduction(ops.reduceLogSumExp),
+  reduceL2: reduction(ops.reduceL2),
+  cumSum: fc.oneof(
+    alongAxis((x, axis) => ops.cumSum(x, axis)),
+    alongAxis((x, axis) => ops.cumSum(x, axis, true)),
+  ),
+  argMax,
+  topK,
   reshape,
   transpose,
   unsqueeze,
@@ -493,13 +775,21 @@ export const operatorCases: Readonly<Record<string, fc.Arbitrary<OperatorCase>>>
   expand,
   concat,
   split,
-  slice,
+  slice: fc.oneof(slice, steps, cuts),
+  roll,
+  tile,
   pad,
   gather,
+  gatherElements,
+  gatherND,
   scatterAdd,
+  scatterElements,
+  scatterND,
+  oneHot,
   spaceToDepth,
   depthToSpace,
   resizeBilinear,
+  gridSample,
 };
 
 /** Exports of `ops.ts` that are no operators. */
