@@ -4,6 +4,7 @@
  * @module
  */
 import { InputError } from "../lib/errors.ts";
+import { fromFloat16 } from "../lib/float16.ts";
 import type { HostTensor } from "../lib/tensor.ts";
 
 /** The flat index of the first element that is NaN or infinite; −1 where there is none. */
@@ -44,4 +45,17 @@ export function nonFiniteError(
   return new InputError(
     `${kernel}: ${name}[${at.join(", ")}] is ${value}; every element must be finite`,
   );
+}
+
+/**
+ * Searches an input on the host.
+ *
+ * @throws {InputError} If it isn't finite; see {@linkcode nonFiniteError}.
+ */
+export function refuseNonFinite(kernel: string, name: string, tensor: HostTensor): void {
+  const index = firstNonFinite(tensor);
+  if (index < 0) return;
+  const element = Number(tensor.data[index]);
+  const value = tensor.dtype === "float16" ? fromFloat16(element) : element;
+  throw nonFiniteError(kernel, name, tensor.shape, index, value);
 }

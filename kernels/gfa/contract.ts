@@ -283,7 +283,10 @@ export const stochasticNorms: WalkNorms = { system: 1, affinity: 1 };
  *
  * @throws {OptionError} If ω²g ≥ 1, with the figures and the largest λ that would do.
  */
-export function checkConvergence(options: GfaOptions, { system }: WalkNorms): void {
+export function checkConvergence(
+  options: Pick<GfaOptions, "omega" | "lambda">,
+  { system }: WalkNorms,
+): void {
   const { omega, lambda } = options;
   const rate = omega ** 2 * system;
   if (rate < 1) return;

@@ -3,120 +3,356 @@
  *
  * @module
  */
+import { customGradient } from "../../lib/graph/custom_gradient.ts";
 import { Graph, type Value } from "../../lib/graph/graph.ts";
 import * as ops from "../../lib/graph/ops.ts";
 import type { Engine } from "../../lib/runtime.ts";
-import type { Tensor } from "../../lib/tensor.ts";
+import { type DType, float32, type HostTensor, type Tensor } from "../../lib/tensor.ts";
 import { LazySession } from "../dispatch/lazy_session.ts";
 import { toHost } from "../dispatch/operand.ts";
+import { refuseNonFinite } from "../finite.ts";
 import {
+  checkConvergence,
   checkGfa,
-  checkGfaOptions,
+  checkGfaCotangent,
   FusedEmbeddings,
+  type GfaCotangent,
+  GfaGradients,
   type GfaInput,
+  type GfaMethod,
   type GfaOptions,
+  type GfaSizes,
+  type ResolvedGfaOptions,
+  resolveGfaOptions,
+  seriesBound,
+  seriesTerms,
+  seriesTolerance,
+  stepsBound,
+  stochasticNorms,
+  type WalkNorms,
 } from "./contract.ts";
+import type { InversePlan } from "./system_graph.ts";
+import { sharpLambda, type WalkForm, WalkGraph, type WalkPlan } from "./walk_graph.ts";
 
-/** The default bound on what the truncated series leaves out, a quarter of float32's ε. */
-export const seriesTolerance: number = 2 ** -25;
+/** Rows of the smallest diagonal block that the elimination goes down to. */
+const smallestBlock = 32;
+
+/** How often to halve a system of so many rows; none where the size isn't known. */
+function levelsFor(queries: number): number {
+  return Math.max(0, Math.floor(Math.log2(queries / smallestBlock)));
+}
+
+/** How often to double the series so that it keeps the tolerance; see {@linkcode seriesBound}. */
+export function seriesDoublings(
+  omega: number,
+  tolerance: number = seriesTolerance,
+  norms: WalkNorms = stochasticNorms,
+): number {
+  return Math.ceil(Math.log2(seriesTerms(omega, tolerance, norms)));
+}
+
+/** Products of N_Q×N_Q matrices that an inverse takes; those of halves are an eighth of the work. */
+function inverseCost({ doublings, levels }: InversePlan): number {
+  return levels === 0
+    ? 2 * Math.max(0, doublings - 1)
+    : (6 + 2 * inverseCost({ doublings, levels: levels - 1 })) / 8;
+}
 
 /**
- * How often to double the Neumann series so that what is left out is at most `tolerance`, relative
- * to the largest entry of the normalised features: after k doublings the terms 0 … K = 2ᵏ − 1 are
- * in, and the rest is at most ω^(2(K+1)).
+ * Chooses between the inverse and the series' terms one by one, by the multiplications that they
+ * take. With the inverse one product with N_Q×D follows; every term but the first is such a product.
  */
-export function seriesDoublings(omega: number, tolerance: number = seriesTolerance): number {
-  let k = 0;
-  while (omega ** (2 * 2 ** k) > tolerance) k++;
-  return k;
+function planFor(
+  options: ResolvedGfaOptions,
+  sizes: { queries: number; channels: number } | null,
+  norms: WalkNorms,
+): { plan: WalkPlan; method: GfaMethod } {
+  const { omega, method, tolerance, steps } = options;
+  if (steps !== null) return { plan: { kind: "steps", steps }, method: "steps" };
+  const levels = sizes === null ? 0 : levelsFor(sizes.queries);
+  const width = sizes === null ? 1 : sizes.channels / sizes.queries;
+  const terms = seriesTerms(omega, tolerance, norms);
+  const doubled = method === "series"
+    ? { doublings: seriesDoublings(omega, tolerance, norms), levels: 0 }
+    : { doublings: seriesDoublings(omega, seriesTolerance, norms), levels };
+  const isShort = (terms - 1) * width <= inverseCost(doubled) + width;
+  if (method !== "closed" && isShort) return { plan: { kind: "terms", terms }, method: "series" };
+  return {
+    plan: { kind: "inverse", ...doubled },
+    method: method === "series" ? "series" : "closed",
+  };
 }
+
+/** What a plan leaves out. */
+function errorBoundOf(plan: WalkPlan, omega: number, norms: WalkNorms): number {
+  switch (plan.kind) {
+    case "inverse":
+      return seriesBound(omega, 2 ** plan.doublings, norms);
+    case "terms":
+      return seriesBound(omega, plan.terms, norms);
+    case "steps":
+      return stepsBound(omega, plan.steps, norms);
+  }
+}
+
+/** What a graph with raw affinity assumes of ω²‖PZ‖∞, which is known only when it runs. */
+const assumedRate = 0.99;
 
 /**
  * Adds GFA to a graph, so that a network and its fusion can be one session. Sizes may be symbolic.
  *
- * ONNX has no linear solver: `(I − ω²G)⁻¹ B` with `G = PZ` is summed as a Neumann series by
- * repeated squaring, `Y ← Y + ω^(2·2ʲ) G^(2ʲ) Y`, up to {@linkcode seriesTolerance}. The powers of
- * ω are exact and G's powers are scaled back to row sums of 1 after each squaring, so that rounding
- * does not grow with the number of terms.
+ * ONNX has no linear solver: `(I − ω²PZ)⁻¹` is summed as a Neumann series, each product doubling the
+ * number of its terms, up to the tolerance (2⁻²⁵ unless the method is `series`). Gradients are by
+ * implicit differentiation, with the transpose of the same inverse.
  *
- * @param clip F_C, N_C×D.
- * @param query F_Q, N_Q×D, of the same graph.
- * @param options ω and λ.
- * @returns F_C∞ and F_Q∞ of the normalised features.
- * @throws {OptionError} If ω or λ is outside its domain.
+ * With raw affinity nothing can be refused when the graph is built: where ω²‖PZ‖∞ is above 0.99 the
+ * outputs are NaN.
+ *
+ * @param clip F_C, [B×]N_C×D.
+ * @param query F_Q, [B×]N_Q×D, of the same graph.
+ * @param options ω, λ, affinity, method and gradient; `checkFinite` has no effect.
+ * @returns F_C∞ and F_Q∞ of the normalised rows.
+ * @throws {OptionError} If an option is unknown or outside its domain.
+ *
+ * @example
+ * ```ts
+ * import { gfaGraph } from "@ovstage/ovstage";
+ * import { Graph } from "@ovstage/ovstage/graph";
+ * const graph = new Graph("fusion");
+ * const clip = graph.input("clip", ["N", 64]);
+ * const query = graph.input("query", [100, 64]);
+ * graph.output("fused", gfaGraph(clip, query, { omega: 0.5, lambda: 10 }).clip);
+ * ```
  */
 export function gfaGraph(
   clip: Value,
   query: Value,
   options: GfaOptions,
 ): { clip: Value; query: Value } {
-  checkGfaOptions(options);
-  const { omega, lambda } = options;
-  const c = normalize(clip);
-  const q = normalize(query);
-  const similarity = ops.mul(ops.gemm(c, q, { transposeB: true }), lambda);
-  const logZ = ops.logSoftmax(similarity, 1);
-  const z = ops.softmax(similarity, 1);
-  // Column by column from the logarithms, so that no column sum can vanish.
-  const pTransposed = ops.softmax(logZ, 0);
-  const p = ops.transpose(pTransposed, [1, 0]);
-  let power = ops.matMul(p, z);
-  let sum = ops.mul(ops.add(q, ops.mul(ops.matMul(p, c), omega)), 1 - omega);
-  const doublings = seriesDoublings(omega);
-  for (let j = 0; j < doublings; j++) {
-    if (j > 0) power = ops.matMul(power, power);
-    power = ops.div(power, ops.reduceSum(power, [1], true));
-    sum = ops.add(sum, ops.mul(ops.matMul(power, sum), omega ** (2 * 2 ** j)));
+  const resolved = resolveGfaOptions(options);
+  const { omega, lambda, affinity, gradient, steps } = resolved;
+  const [queries, channels] = query.shape.slice(-2);
+  const sizes = typeof queries === "number" && typeof channels === "number"
+    ? { queries, channels }
+    : null;
+  const norms = affinity === "raw"
+    ? { system: assumedRate / omega ** 2, affinity: assumedRate / omega ** 2 }
+    : stochasticNorms;
+  const walk = new WalkGraph(
+    clip,
+    query,
+    { omega, rest: 1 - omega, squared: omega ** 2, lambda },
+    formOf(resolved, planFor(resolved, sizes, norms).plan),
+  );
+  let outputs = [walk.clip, walk.query];
+  if (walk.norms !== null && steps === null) {
+    const largest = ops.mul(walk.norms.system, omega ** 2 * lambda);
+    const isSafe = ops.less(largest, assumedRate);
+    outputs = outputs.map((value) => ops.where(isSafe, value, NaN));
   }
-  return {
-    clip: ops.add(ops.mul(ops.matMul(z, sum), omega), ops.mul(c, 1 - omega)),
-    query: sum,
+  const inverse = {
+    doublings: seriesDoublings(omega, seriesTolerance, norms),
+    levels: sizes === null ? 0 : levelsFor(sizes.queries),
   };
+  const [fusedClip, fusedQuery] = customGradient([clip, query], outputs, ([byClip, byQuery]) => {
+    if (gradient === "stop") return [null, null];
+    const by = walk.gradients(byClip!, byQuery!, inverse);
+    return [by.clip, by.query];
+  });
+  return { clip: fusedClip!, query: fusedQuery! };
 }
 
-/** Unit rows; the largest magnitude is divided out first, so that no square over- or underflows. */
-function normalize(x: Value): Value {
-  const largest = ops.reduceMax(ops.abs(x), [1], true);
-  const scaled = ops.div(x, ops.where(ops.greater(largest, 0), largest, 1));
-  const norm = ops.sqrt(ops.reduceSum(ops.mul(scaled, scaled), [1], true));
-  // The norm is at least 1 unless the row is zero.
-  return ops.div(scaled, ops.max(norm, 1));
+function formOf({ affinity, lambda }: ResolvedGfaOptions, plan: WalkPlan): WalkForm {
+  return { affinity, isSharp: affinity === "softmax" && lambda > sharpLambda, plan };
 }
 
-/** GFA on an ONNX engine. One session serves all sizes; it is loaded on first use. */
+const dtypes: readonly DType[] = ["float32", "float16"];
+
+/**
+ * GFA on an ONNX engine. Its sessions are loaded on first use; one serves all inputs of a kind,
+ * whatever their sizes, and every ω and λ that takes as many terms.
+ */
 export class CpuGfa {
-  readonly #session: LazySession;
+  readonly #engine: Engine;
+  readonly #options: ResolvedGfaOptions;
+  readonly #sessions = new Map<string, LazySession>();
+  readonly #scalars: HostTensor<"float32">;
+  /** Of the last input with raw affinity; where nothing is known yet, those of a quick walk. */
+  #norms: WalkNorms;
 
   /**
    * @param engine Executes the graph.
-   * @param options ω and λ.
+   * @param options ω and λ, and how to compute.
    */
   constructor(engine: Engine, options: GfaOptions) {
-    this.#session = new LazySession(engine, () => {
-      const graph = new Graph("gfa");
-      const { clip, query } = gfaGraph(
-        graph.input("clip", ["N_C", "D"]),
-        graph.input("query", ["N_Q", "D"]),
-        options,
-      );
-      graph.output("fusedClip", clip);
-      graph.output("fusedQuery", query);
-      return graph.toOnnx();
-    });
+    this.#engine = engine;
+    this.#options = resolveGfaOptions(options);
+    const { omega, lambda, affinity } = this.#options;
+    this.#scalars = float32([4], Float32Array.of(omega, 1 - omega, omega ** 2, lambda));
+    const quick = 0.5 / omega ** 2;
+    this.#norms = affinity === "raw" ? { system: quick, affinity: quick } : stochasticNorms;
   }
 
   /** Fuses once; see {@linkcode Gfa.run}. */
   async run(input: GfaInput): Promise<FusedEmbeddings> {
-    checkGfa(input);
-    const { fusedClip, fusedQuery } = await this.#session.run({
-      clip: await toHost(input.clip),
-      query: await toHost(input.query),
-    });
-    return new FusedEmbeddings(fusedClip as Tensor<"float32">, fusedQuery as Tensor<"float32">);
+    const options = this.#options;
+    const sizes = checkGfa(input, dtypes);
+    const operands = { clip: await toHost(input.clip), query: await toHost(input.query) };
+    for (;;) {
+      const { plan, method } = planFor(options, sizes, this.#norms);
+      const { fusedClip, fusedQuery, ...rest } = await this.#execute(plan, null, operands, sizes);
+      const fused = [fusedClip, fusedQuery] as [Tensor<"float32">, Tensor<"float32">];
+      await this.#assertFinite(operands, fused, sizes);
+      const norms = await this.#normsOf(rest);
+      const errorBound = errorBoundOf(plan, options.omega, norms);
+      // Longer than the last input's: once more, with as many terms as it takes.
+      const isEnough = plan.kind === "steps" ||
+        errorBound <= (method === "series" ? options.tolerance : seriesTolerance);
+      if (isEnough) return new FusedEmbeddings(...fused, method, errorBound);
+      this.#norms = norms;
+    }
   }
 
-  /** Frees the session. */
-  dispose(): Promise<void> {
-    return this.#session.dispose();
+  /** The gradients by the inputs; see {@linkcode Gfa.gradients}. */
+  async gradients(input: GfaInput, cotangent: GfaCotangent): Promise<GfaGradients> {
+    const { gradient, steps, omega } = this.#options;
+    const sizes = checkGfa(input, dtypes);
+    checkGfaCotangent(cotangent, sizes, dtypes);
+    if (gradient === "stop") {
+      return new GfaGradients(float32(input.clip.shape), float32(input.query.shape));
+    }
+    const operands = { clip: await toHost(input.clip), query: await toHost(input.query) };
+    const by = {
+      "cotangent.clip": await toHost(cotangent.clip),
+      "cotangent.query": await toHost(cotangent.query),
+    };
+    for (;;) {
+      const inverse = {
+        doublings: steps === null ? seriesDoublings(omega, seriesTolerance, this.#norms) : 0,
+        levels: levelsFor(sizes.queries),
+      };
+      const plan: WalkPlan = steps === null
+        ? { kind: "inverse", ...inverse }
+        : { kind: "steps", steps };
+      const { gradClip, gradQuery, ...rest } = await this.#execute(
+        plan,
+        inverse,
+        { ...operands, ...by },
+        sizes,
+      );
+      const grads = [gradClip, gradQuery] as [Tensor<"float32">, Tensor<"float32">];
+      await this.#assertFinite({ ...operands, ...by }, grads, sizes);
+      const norms = await this.#normsOf(rest);
+      if (steps !== null || errorBoundOf(plan, omega, norms) <= seriesTolerance) {
+        return new GfaGradients(...grads);
+      }
+      this.#norms = norms;
+    }
+  }
+
+  /** Frees the sessions. */
+  async dispose(): Promise<void> {
+    const sessions = [...this.#sessions.values()];
+    this.#sessions.clear();
+    for (const session of sessions) await session.dispose();
+  }
+
+  /** Runs the session for a plan: forward, or backward where `inverse` says how to. */
+  #execute(
+    plan: WalkPlan,
+    inverse: InversePlan | null,
+    operands: Readonly<Record<string, HostTensor>>,
+    sizes: GfaSizes,
+  ): Promise<Record<string, Tensor>> {
+    const types = Object.fromEntries(Object.entries(operands).map(([name, x]) => [name, x.dtype]));
+    const key = JSON.stringify([plan, inverse !== null, types, sizes.batch !== null]);
+    let session = this.#sessions.get(key);
+    if (session === undefined) {
+      session = new LazySession(
+        this.#engine,
+        () => this.#build(plan, inverse, types, sizes.batch !== null),
+      );
+      this.#sessions.set(key, session);
+    }
+    return session.run({ ...operands, scalars: this.#scalars });
+  }
+
+  #build(
+    plan: WalkPlan,
+    inverse: InversePlan | null,
+    types: Readonly<Record<string, DType>>,
+    isBatched: boolean,
+  ): Uint8Array {
+    const graph = new Graph("gfa");
+    const input = (name: string, rows: string) => {
+      const shape = [...(isBatched ? ["B"] : []), rows, "D"];
+      const value = graph.input(name, shape, types[name]!);
+      return value.dtype === "float32" ? value : ops.cast(value, "float32");
+    };
+    const [omega, rest, squared, lambda] = ops.split(
+      graph.input("scalars", [4]),
+      [1, 1, 1, 1],
+      0,
+    ) as [Value, Value, Value, Value];
+    const walk = new WalkGraph(
+      input("clip", "N_C"),
+      input("query", "N_Q"),
+      { omega, rest, squared, lambda },
+      formOf(this.#options, plan),
+    );
+    if (inverse === null) {
+      graph.output("fusedClip", walk.clip);
+      graph.output("fusedQuery", walk.query);
+    } else {
+      const by = walk.gradients(
+        input("cotangent.clip", "N_C"),
+        input("cotangent.query", "N_Q"),
+        inverse,
+      );
+      graph.output("gradClip", by.clip);
+      graph.output("gradQuery", by.query);
+    }
+    if (walk.norms !== null) {
+      graph.output("systemNorm", walk.norms.system);
+      graph.output("affinityNorm", walk.norms.affinity);
+    }
+    return graph.toOnnx();
+  }
+
+  /** The norms of the walk that was run. */
+  async #normsOf(outputs: Record<string, Tensor>): Promise<WalkNorms> {
+    const { systemNorm, affinityNorm } = outputs;
+    if (!systemNorm || !affinityNorm) return stochasticNorms;
+    const { lambda, steps } = this.#options;
+    const [system] = await systemNorm.read() as Float32Array;
+    const [affinity] = await affinityNorm.read() as Float32Array;
+    const norms = { system: lambda * system!, affinity: lambda * affinity! };
+    if (steps === null) checkConvergence(this.#options, norms);
+    return norms;
+  }
+
+  /**
+   * Looks for NaN and infinity where every one of them shows: a row's own normalisation makes NaN of
+   * it, P or Z passes that on to the same column of every other row, and 0 · NaN is NaN. So the
+   * first rows of the results tell, and the inputs are searched only when they do.
+   */
+  async #assertFinite(
+    operands: Readonly<Record<string, HostTensor>>,
+    results: readonly Tensor<"float32">[],
+    { channels }: GfaSizes,
+  ): Promise<void> {
+    if (!this.#options.checkFinite) return;
+    for (const result of results) {
+      const data = await result.read();
+      const image = result.shape.at(-2)! * channels;
+      let sum = 0;
+      for (let at = 0; at < data.length; at += image) {
+        for (let d = 0; d < channels; d++) sum += 0 * data[at + d]!;
+      }
+      if (sum === 0) continue;
+      for (const [name, operand] of Object.entries(operands)) {
+        refuseNonFinite("gfa", name, operand);
+      }
+    }
   }
 }
