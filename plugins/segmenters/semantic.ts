@@ -3,10 +3,12 @@
  *
  * @module
  */
+import { PixelClassification } from "../../kernels/classification/classification.ts";
+import { InputError, ModelError } from "../../lib/errors.ts";
 import type { OptionSchema } from "../../lib/stages/options.ts";
 import type { StagePlugin } from "../../lib/stages/plugin.ts";
 import { float32, HostTensor } from "../../lib/tensor.ts";
-import { semanticInference } from "./semantic_inference.ts";
+import { classProbabilities } from "./semantic_inference.ts";
 
 const options = {
   threshold: {
@@ -20,7 +22,8 @@ const options = {
 
 /**
  * Labels every pixel of the image, at its own size, with the category whose masks together cover it
- * best; see {@linkcode semanticInference}. The score is the winner's sum.
+ * best; see {@linkcode PixelClassification}. The score is the winner's sum. On WebGPU the WGSL
+ * kernels run and the result stays on the device.
  */
 export const semanticSegmenter: StagePlugin<
   ["image", "vocabulary", "maskLogits", "classLogits"],
@@ -33,37 +36,52 @@ export const semanticSegmenter: StagePlugin<
   needs: ["image", "vocabulary", "maskLogits", "classLogits"],
   gives: ["segmentation"],
   options,
-  create({ threshold }) {
+  create({ threshold }, { device }) {
+    const kernel = new PixelClassification(device, { threshold, checkFinite: true });
     return {
       async run({ image, vocabulary, maskLogits, classLogits }, { signal, progress }) {
-        const [numMasks, maskHeight, maskWidth] = maskLogits.shape as [number, number, number];
-        const { width, height } = image;
-        const { labels, scores } = await semanticInference({
-          maskLogits: await maskLogits.read(),
+        const numMasks = maskLogits.shape[0]!;
+        const { active, names } = vocabulary;
+        const { height, width } = image;
+        if (numMasks === 0) return { segmentation: nothing(height, width) };
+        const probabilities = classProbabilities({
           classLogits: await classLogits.logits.read(),
           numMasks,
-          numClasses: vocabulary.active.length,
+          numClasses: active.length,
           hasVoid: classLogits.hasVoid,
-          maskHeight,
-          maskWidth,
-          width,
+        }, new Float32Array(numMasks * active.length));
+        const { labels, scores } = await kernel.run({
+          maskLogits,
+          probabilities: float32([numMasks, active.length], probabilities),
           height,
-          threshold,
-        }, { signal, progress });
-        const { active, names } = vocabulary;
+          width,
+        }, { signal, progress }).catch((error) => {
+          // The numbers come from a model, not from the user.
+          throw error instanceof InputError ? new ModelError(error.message) : error;
+        });
         // Without early rejection, a class already is the index of its name.
-        if (active.length < names.length) {
-          for (let i = 0; i < labels.length; i++) {
-            if (labels[i]! >= 0) labels[i] = active[labels[i]!]!;
-          }
+        if (active.length === names.length) return { segmentation: { labels, scores } };
+        try {
+          const named = (await labels.read()).map((label) => label < 0 ? label : active[label]!);
+          return {
+            segmentation: { labels: new HostTensor("int32", [height, width], named), scores },
+          };
+        } catch (error) {
+          scores.dispose();
+          throw error;
+        } finally {
+          labels.dispose();
         }
-        return {
-          segmentation: {
-            labels: new HostTensor("int32", [height, width], labels),
-            scores: float32([height, width], scores),
-          },
-        };
       },
+      dispose: () => kernel.dispose(),
     };
   },
 };
+
+/** What no masks say about an image. */
+function nothing(height: number, width: number) {
+  return {
+    labels: new HostTensor("int32", [height, width], new Int32Array(height * width).fill(-1)),
+    scores: float32([height, width]),
+  };
+}
