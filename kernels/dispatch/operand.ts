@@ -4,8 +4,10 @@
  * @module
  */
 import { ShapeError } from "../../lib/errors.ts";
+import { fromFloat16Array } from "../../lib/float16.ts";
 import { type DType, formatShape, HostTensor, type Tensor } from "../../lib/tensor.ts";
 import { GpuTensor } from "./gpu_tensor.ts";
+import type { ElementType } from "./shader.ts";
 
 /**
  * Checks an operand's element type, number of axes and that no axis is empty.
@@ -55,6 +57,33 @@ export async function toGpu(
     return { buffer, dispose() {}, [Symbol.dispose]() {} };
   }
   return await GpuTensor.upload(gpu, tensor, name);
+}
+
+/** A float tensor on a device, and its element type there. */
+export interface GpuElements extends GpuOperand {
+  /** How the elements lie in the buffer. */
+  readonly type: ElementType;
+}
+
+/** As {@linkcode toGpu}, with float16 widened where the device has no half floats. */
+export async function toGpuElements(
+  gpu: GPUDevice,
+  name: string,
+  tensor: Tensor,
+): Promise<GpuElements> {
+  const half = tensor.dtype === "float16";
+  const widen = half && !gpu.features.has("shader-f16");
+  const source = widen
+    ? new HostTensor(
+      "float32",
+      tensor.shape,
+      fromFloat16Array(await tensor.read() as Uint16Array) as Float32Array<ArrayBuffer>,
+    )
+    : tensor;
+  const operand = await toGpu(gpu, name, source);
+  const dispose = () => operand.dispose();
+  const type = half && !widen ? "f16" : "f32";
+  return { buffer: operand.buffer, type, dispose, [Symbol.dispose]: dispose };
 }
 
 /** The tensor itself if it is on the host, else a copy there. */

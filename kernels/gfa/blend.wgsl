@@ -1,37 +1,46 @@
-// clip[n][d] = omega * (sum of partials over splits) + (1 - omega) * own, where own is F_C, the
-// right part of [Z | F_C].
+// out[b][row][d] = alpha * x[b][row][d] + beta * out[b][row][d]; rows beyond x's only keep beta's
+// part. X is x's element type. One invocation per entry.
 
 struct Params {
   rows: u32,
-  channels: u32,
-  splits: u32,
-  own_offset: u32,
-  own_stride: u32,
-  omega: f32,
-  one_minus_omega: f32,
+  out_rows: u32,
+  columns: u32,
+  batches: u32,
+  offset: u32,
+  stride: u32,
+  batch_stride: u32,
+  out_offset: u32,
+  out_stride: u32,
+  out_batch_stride: u32,
+  alpha: f32,
+  beta: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> partials: array<f32>;
-@group(0) @binding(2) var<storage, read> own: array<f32>;
-@group(0) @binding(3) var<storage, read_write> clip: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<X>;
+@group(0) @binding(2) var<storage, read_write> out: array<f32>;
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(64)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let at = (group.x + group.y * groups.x) * 256u + local;
-  let size = params.rows * params.channels;
-  if (at >= size) {
+  let id = (group.x + group.y * groups.x) * 64u + local;
+  let column = id % params.columns;
+  let row = (id / params.columns) % params.out_rows;
+  let batch = id / (params.columns * params.out_rows);
+  if (batch >= params.batches) {
     return;
   }
-  var sum = 0.0;
-  for (var s = 0u; s < params.splits; s++) {
-    sum += partials[s * size + at];
+  var value = 0.0;
+  if (row < params.rows) {
+    let at = params.offset + batch * params.batch_stride + row * params.stride + column;
+    value = params.alpha * f32(x[at]);
   }
-  let row = at / params.channels;
-  let mine = own[params.own_offset + row * params.own_stride + at % params.channels];
-  clip[at] = params.omega * sum + params.one_minus_omega * mine;
+  let to = params.out_offset + batch * params.out_batch_stride + row * params.out_stride + column;
+  if (params.beta != 0.0) {
+    value += params.beta * out[to];
+  }
+  out[to] = value;
 }

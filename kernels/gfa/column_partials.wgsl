@@ -1,19 +1,26 @@
-// Per column i and chunk of 256 rows: the largest logit, and
-//   sum over n of exp(logits[n][i] - largest) * inverse_sum[n].
+// Per column i and chunk of 256 rows, for the L1 norm of Z's columns. With softmax the largest logit
+// and
+//   sum over n of exp(logits[n][i] - largest) * row_sums[n];
+// raw: 0 and the sum of |logits[n][i]|.
 //
 // One workgroup per chunk and 16 columns, 16 invocations per column.
 
 struct Params {
-  rows: u32,
+  rows: u32, // of one batch
   columns: u32,
-  chunks: u32,
+  stride: u32,
+  batches: u32,
+  chunks: u32, // here
+  first_chunk: u32,
+  all_chunks: u32,
+  raw: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> logits: array<f32>;
-@group(0) @binding(2) var<storage, read> inverse_sum: array<f32>;
-@group(0) @binding(3) var<storage, read_write> largest_of: array<f32>; // [chunks][columns]
-@group(0) @binding(4) var<storage, read_write> sum_of: array<f32>; // [chunks][columns]
+@group(0) @binding(2) var<storage, read> row_sums: array<f32>;
+@group(0) @binding(3) var<storage, read_write> largest_of: array<f32>; // [batches][all_chunks][stride]
+@group(0) @binding(4) var<storage, read_write> sum_of: array<f32>; // [batches][all_chunks][stride]
 
 var<workgroup> shared_values: array<f32, 256>; // [16 lanes][16 columns]
 
@@ -23,16 +30,19 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let task = group.x + group.y * groups.x;
-  let chunk = task % params.chunks;
-  let column = (task / params.chunks) * 16u + local % 16u;
+  let id = group.x + group.y * groups.x;
+  let tiles = (params.columns + 15u) / 16u;
+  let chunk = id % params.chunks;
+  let column = ((id / params.chunks) % tiles) * 16u + local % 16u;
+  let batch = id / (params.chunks * tiles);
   let lane = local / 16u;
-  let end = min((chunk + 1u) * 256u, params.rows);
-  let inside = column < params.columns;
-  var largest = -3.0e38;
-  if (inside) {
-    for (var n = chunk * 256u + lane; n < end; n += 16u) {
-      largest = max(largest, logits[n * params.columns + column]);
+  let first = batch * params.rows + chunk * 256u;
+  let end = batch * params.rows + min((chunk + 1u) * 256u, params.rows);
+  let inside = batch < params.batches && column < params.columns;
+  var largest = select(-3.0e38, 0.0, params.raw == 1u);
+  if (inside && params.raw == 0u) {
+    for (var n = first + lane; n < end; n += 16u) {
+      largest = max(largest, logits[n * params.stride + column]);
     }
   }
   shared_values[local] = largest;
@@ -47,8 +57,13 @@ fn main(
   workgroupBarrier();
   var sum = 0.0;
   if (inside) {
-    for (var n = chunk * 256u + lane; n < end; n += 16u) {
-      sum += exp(logits[n * params.columns + column] - largest) * inverse_sum[n];
+    for (var n = first + lane; n < end; n += 16u) {
+      let logit = logits[n * params.stride + column];
+      if (params.raw == 1u) {
+        sum += abs(logit);
+      } else {
+        sum += exp(logit - largest) * row_sums[n];
+      }
     }
   }
   shared_values[local] = sum;
@@ -60,7 +75,8 @@ fn main(
     workgroupBarrier();
   }
   if (inside && lane == 0u) {
-    largest_of[chunk * params.columns + column] = largest;
-    sum_of[chunk * params.columns + column] = shared_values[local];
+    let at = (batch * params.all_chunks + params.first_chunk + chunk) * params.stride + column;
+    largest_of[at] = largest;
+    sum_of[at] = shared_values[local];
   }
 }

@@ -3,51 +3,41 @@
  *
  * @module
  */
+import { DeviceError } from "../../lib/errors.ts";
+import type { DType, Tensor } from "../../lib/tensor.ts";
 import { BufferPool } from "../dispatch/buffer_pool.ts";
-import { CommandList, f32, u32 } from "../dispatch/command_list.ts";
 import { KernelContext } from "../dispatch/context.ts";
 import { GpuTensor } from "../dispatch/gpu_tensor.ts";
-import { encodeMatmul, matmulPipeline, splitInner, transposed } from "../dispatch/matmul.ts";
-import { type GpuOperand, toGpu } from "../dispatch/operand.ts";
-import assembleWgsl from "./assemble.wgsl" with { type: "text" };
-import blendWgsl from "./blend.wgsl" with { type: "text" };
-import columnMergeWgsl from "./column_merge.wgsl" with { type: "text" };
-import columnPartialsWgsl from "./column_partials.wgsl" with { type: "text" };
-import columnSoftmaxWgsl from "./column_softmax.wgsl" with { type: "text" };
+import { type GpuElements, toGpuElements } from "../dispatch/operand.ts";
+import { Program } from "../dispatch/program.ts";
+import { refuseNonfinite } from "../dispatch/refuse_nonfinite.ts";
 import {
+  checkConvergence,
   checkGfa,
+  checkGfaCotangent,
   FusedEmbeddings,
+  type GfaCotangent,
+  GfaGradients,
   type GfaInput,
   type GfaOptions,
-  type GfaSizes,
+  type ResolvedGfaOptions,
+  resolveGfaOptions,
+  stochasticNorms,
 } from "./contract.ts";
-import eliminateWgsl from "./eliminate.wgsl" with { type: "text" };
-import extractWgsl from "./extract.wgsl" with { type: "text" };
-import normalizeWgsl from "./normalize.wgsl" with { type: "text" };
-import pivotWgsl from "./pivot.wgsl" with { type: "text" };
-import rowSoftmaxWgsl from "./row_softmax.wgsl" with { type: "text" };
+import { type BothSides, recordGradients } from "./gpu_gradients.ts";
+import { divideWork, type Job } from "./gpu_jobs.ts";
+import { approachClosed, approachSeries, approachSteps, type Limit } from "./gpu_limit.ts";
+import {
+  affinityLayout,
+  type DeviceRows,
+  recordBlend,
+  recordWalk,
+  rowsOf,
+  scratchRows,
+  type Walk,
+} from "./gpu_walk.ts";
 
-/** Rows that one workgroup of `column_partials.wgsl` handles. */
-const columnChunk = 256;
-/** Rows of a diagonal block of the elimination. */
-const block = 32;
-/** Tile of the elimination. */
-const tile = 64;
-
-const sources = {
-  normalize: normalizeWgsl,
-  rowSoftmax: rowSoftmaxWgsl,
-  columnPartials: columnPartialsWgsl,
-  columnMerge: columnMergeWgsl,
-  columnSoftmax: columnSoftmaxWgsl,
-  assemble: assembleWgsl,
-  pivot: pivotWgsl,
-  eliminate: eliminateWgsl,
-  extract: extractWgsl,
-  blend: blendWgsl,
-};
-
-type Pipelines = Record<keyof typeof sources | "matmul", GPUComputePipeline>;
+const dtypes: readonly DType[] = ["float32", "float16"];
 
 /**
  * The WGSL kernels of GFA, with the scratch memory that they keep between runs.
@@ -55,21 +45,21 @@ type Pipelines = Record<keyof typeof sources | "matmul", GPUComputePipeline>;
  * The N_Q×N_Q system is solved directly, by blocked Gauss-Jordan elimination without pivoting.
  * `I − ω²PZ` has negative off-diagonal entries and is diagonally dominant by rows, so elimination
  * subtracts only on the diagonal and is stable; the error does not depend on how slowly the
- * iteration would converge.
+ * iteration would converge. Memory is linear in N_C: beside inputs and outputs 2·N_C·N_Q elements.
  */
 export class GpuGfa implements Disposable {
   readonly #context: KernelContext;
   readonly #pool: BufferPool;
-  readonly #options: GfaOptions;
+  readonly #options: ResolvedGfaOptions;
 
   /**
    * @param gpu The device.
-   * @param options ω and λ.
+   * @param options ω, λ and how to compute.
    */
   constructor(gpu: GPUDevice, options: GfaOptions) {
     this.#context = KernelContext.of(gpu);
     this.#pool = new BufferPool(this.#context);
-    this.#options = options;
+    this.#options = resolveGfaOptions(options);
   }
 
   /**
@@ -78,33 +68,86 @@ export class GpuGfa implements Disposable {
    * @returns Tensors on the device, which the caller owns.
    */
   async run(input: GfaInput): Promise<FusedEmbeddings> {
-    const context = this.#context;
-    const sizes = checkGfa(input);
-    const { clips, queries, channels } = sizes;
-    const width = queries + channels;
-    context.checkBinding("gfa: affinity and clip features", 4 * clips * width);
-    context.checkBinding("gfa: the system of the queries", 4 * queries * width);
-    const pipelines = await this.#compile();
-    const clip = await toGpu(context.gpu, "clip", input.clip);
+    const sizes = checkGfa(input, dtypes);
+    const jobs = divideWork(this.#context, sizes);
+    using operands = await this.#operands({ ...input });
+    await this.#refuseNonfinite(input, operands);
+    const clip = deviceRows(operands.get("clip"), sizes.clips);
+    const query = deviceRows(operands.get("query"), sizes.queries);
+    const outputs = await this.#allocate(input, "fused");
     try {
-      const query = await toGpu(context.gpu, "query", input.query);
-      const outputs: GpuTensor<"float32">[] = [];
-      try {
-        return await context.guard("gfa", () => {
-          try {
-            return this.#submit(pipelines, sizes, clip, query, outputs);
-          } finally {
-            this.#pool.release();
-          }
+      const fusedClip: DeviceRows = { buffer: outputs.clip.buffer, type: "f32", rows: sizes.clips };
+      const fusedQuery: DeviceRows = {
+        buffer: outputs.query.buffer,
+        type: "f32",
+        rows: sizes.queries,
+      };
+      let limit: Limit | null = null;
+      for (const job of jobs) {
+        limit = await this.#inProgram(async (program) => {
+          // Unit rows lie where the output will, which is a blend of them.
+          const place = (part: Job["parts"][number]) => rowsOf(job, fusedClip, part);
+          const walk = recordWalk(program, job, this.#options, clip, query, place);
+          const limit = await this.#approach(program, walk, false);
+          recordOutputs(program, walk, limit, { clip: fusedClip, query: fusedQuery });
+          return limit;
         });
-      } catch (error) {
-        for (const output of outputs) output.dispose();
-        throw error;
-      } finally {
-        query.dispose();
       }
-    } finally {
-      clip.dispose();
+      return new FusedEmbeddings(outputs.clip, outputs.query, limit!.method, limit!.errorBound);
+    } catch (error) {
+      outputs.clip.dispose();
+      outputs.query.dispose();
+      throw error;
+    }
+  }
+
+  /**
+   * The vector-Jacobian product; see {@linkcode Gfa.gradients}.
+   *
+   * @returns Tensors on the device, which the caller owns.
+   */
+  async gradients(input: GfaInput, cotangent: GfaCotangent): Promise<GfaGradients> {
+    const sizes = checkGfa(input, dtypes);
+    checkGfaCotangent(cotangent, sizes, dtypes);
+    const jobs = divideWork(this.#context, sizes);
+    using operands = await this.#operands({
+      ...input,
+      byClip: cotangent.clip,
+      byQuery: cotangent.query,
+    });
+    await this.#refuseNonfinite(input, operands);
+    const clip = deviceRows(operands.get("clip"), sizes.clips);
+    const query = deviceRows(operands.get("query"), sizes.queries);
+    const byOutputs: BothSides = {
+      clip: deviceRows(operands.get("byClip"), sizes.clips),
+      query: deviceRows(operands.get("byQuery"), sizes.queries),
+    };
+    const outputs = await this.#allocate(input, "gradient by");
+    try {
+      const results: BothSides = {
+        clip: { buffer: outputs.clip.buffer, type: "f32", rows: sizes.clips },
+        query: { buffer: outputs.query.buffer, type: "f32", rows: sizes.queries },
+      };
+      // New buffers are zero, which is what "stop" asks for.
+      for (const job of this.#options.gradient === "stop" ? [] : jobs) {
+        await this.#inProgram(async (program) => {
+          const walk = recordWalk(
+            program,
+            job,
+            this.#options,
+            clip,
+            query,
+            (part) => scratchRows(program, job, "clip features", part.rows),
+          );
+          const limit = await this.#approach(program, walk, true);
+          recordGradients(program, walk, limit, byOutputs, results);
+        });
+      }
+      return new GfaGradients(outputs.clip, outputs.query);
+    } catch (error) {
+      outputs.clip.dispose();
+      outputs.query.dispose();
+      throw error;
     }
   }
 
@@ -118,165 +161,132 @@ export class GpuGfa implements Disposable {
     this.dispose();
   }
 
-  async #compile(): Promise<Pipelines> {
-    const context = this.#context;
-    const entries = await Promise.all([
-      matmulPipeline(context).then((pipeline) => ["matmul", pipeline] as const),
-      ...Object.entries(sources).map(async ([name, code]) =>
-        [name, await context.pipeline(`gfa/${name}`, code)] as const
-      ),
-    ]);
-    return Object.fromEntries(entries) as Pipelines;
+  /** Records, submits what has been recorded, and gives the scratch memory back. */
+  async #inProgram<R>(record: (program: Program) => Promise<R>): Promise<R> {
+    const lease = this.#pool.lease();
+    try {
+      const program = new Program(this.#context, lease, "gfa");
+      const result = await record(program);
+      await program.submit();
+      return result;
+    } finally {
+      lease.release();
+    }
   }
 
-  #submit(
-    pipelines: Pipelines,
-    { clips, queries, channels }: GfaSizes,
-    clip: GpuOperand,
-    query: GpuOperand,
-    outputs: GpuTensor<"float32">[],
-  ): FusedEmbeddings {
-    const { omega, lambda } = this.#options;
-    const { gpu } = this.#context;
-    const pool = this.#pool;
-    const width = queries + channels;
-    const chunks = Math.ceil(clips / columnChunk);
-    const affinitySplit = splitInner(clips, queries, channels);
-    const systemSplit = splitInner(queries, width, clips);
-    const clipSplit = splitInner(clips, channels, queries);
+  /** Records F_Q's end by the method; with the raw affinity, once it is known that there is one. */
+  async #approach(program: Program, walk: Walk, adjoint: boolean): Promise<Limit> {
+    const { method } = this.#options;
+    const approach = method === "steps"
+      ? approachSteps(program, walk)
+      : method === "series"
+      ? approachSeries(program, walk)
+      : approachClosed(program, walk, adjoint);
+    if (approach.norms === null) return approach.finish(stochasticNorms);
+    const { place, read } = approach.norms;
+    await program.submit();
+    const values = await this.#context.readBuffer(program.buffer(place), 4 * place.elements);
+    const norms = read(new Float32Array(values));
+    if (method !== "steps") checkConvergence(this.#options, norms);
+    return approach.finish(norms);
+  }
 
-    const fusedClip = GpuTensor.allocate(gpu, "float32", [clips, channels], "fused clip");
-    outputs.push(fusedClip);
-    const fusedQuery = GpuTensor.allocate(gpu, "float32", [queries, channels], "fused query");
-    outputs.push(fusedQuery);
-    const take = (label: string, elements: number) => {
-      this.#context.checkBinding(`gfa: ${label}`, 4 * elements);
-      return pool.take(label, 4 * elements);
-    };
-    // [Z | F_C]: side by side, so that one product gives P Z and P F_C.
-    const joined = take("affinity and clip features", clips * width);
-    const normalQuery = take("query features", queries * channels);
-    const logits = take("logits", clips * queries);
-    const inverseSum = take("row sums", clips);
-    const largest = take("column maxima", chunks * queries);
-    const sums = take("column sums", chunks * queries);
-    const system = take("system", queries * width);
-    // The three products' partial sums are never alive together.
-    const partials = take(
-      "partial sums",
-      Math.max(
-        affinitySplit.splits * clips * queries,
-        systemSplit.splits * queries * width,
-        clipSplit.splits * clips * channels,
-      ),
-    );
-
-    const list = new CommandList(this.#context);
-    list.dispatch(pipelines.normalize, clips, [clips, channels, queries, width].map(u32), [
-      clip.buffer,
-      joined,
-    ]);
-    list.dispatch(pipelines.normalize, queries, [queries, channels, 0, channels].map(u32), [
-      query.buffer,
-      normalQuery,
-    ]);
-
-    // Z = softmax_rows(λ F_C F_Qᵀ), P = Norm(Z)ᵀ
-    const clipView = { buffer: joined, offset: queries, rowStride: width, columnStride: 1 };
-    const queryView = { buffer: normalQuery, rowStride: channels, columnStride: 1 };
-    encodeMatmul(
-      list,
-      pipelines.matmul,
-      { m: clips, n: queries, k: channels },
-      clipView,
-      transposed(queryView),
-      affinitySplit,
-      partials,
-    );
-    list.dispatch(
-      pipelines.rowSoftmax,
-      clips,
-      [...[clips, queries, affinitySplit.splits, width].map(u32), f32(lambda)],
-      [partials, logits, inverseSum, joined],
-    );
-    list.dispatch(
-      pipelines.columnPartials,
-      chunks * Math.ceil(queries / 16),
-      [clips, queries, chunks].map(u32),
-      [logits, inverseSum, largest, sums],
-    );
-    list.dispatch(
-      pipelines.columnMerge,
-      Math.ceil(queries / 64),
-      [queries, chunks].map(u32),
-      [largest, sums],
-    );
-    list.dispatch(
-      pipelines.columnSoftmax,
-      Math.ceil(clips * queries / 256),
-      [clips, queries].map(u32),
-      [logits, inverseSum, largest, sums],
-    );
-
-    // [I − ω²PZ | (1−ω)(F_Q + ωPF_C)]
-    encodeMatmul(
-      list,
-      pipelines.matmul,
-      { m: queries, n: width, k: clips },
-      transposed({ buffer: logits, rowStride: queries, columnStride: 1 }),
-      { buffer: joined, rowStride: width, columnStride: 1 },
-      systemSplit,
-      partials,
-    );
-    list.dispatch(
-      pipelines.assemble,
-      queries,
-      [
-        ...[queries, channels, systemSplit.splits].map(u32),
-        f32(omega),
-        f32(omega * omega),
-        f32(1 - omega),
-        f32((1 - omega) * (1 + omega)),
-      ],
-      [partials, normalQuery, system],
-    );
-
-    for (let begin = 0; begin < queries; begin += block) {
-      const params = [queries, width, begin].map(u32);
-      const columns = Math.ceil((width - Math.min(begin + block, queries)) / tile);
-      list.dispatch(pipelines.pivot, columns, params, [system]);
-      if (queries > block) {
-        list.dispatch(pipelines.eliminate, columns * Math.ceil(queries / tile), params, [system]);
+  /** Brings tensors to the device; the copies are freed together. */
+  async #operands(tensors: Readonly<Record<string, Tensor>>): Promise<Operands> {
+    const operands = new Operands();
+    try {
+      for (const [name, tensor] of Object.entries(tensors)) {
+        operands.add(name, await toGpuElements(this.#context.gpu, name, tensor));
       }
+      return operands;
+    } catch (error) {
+      operands[Symbol.dispose]();
+      throw error;
     }
-    list.dispatch(
-      pipelines.extract,
-      Math.ceil(queries * channels / 256),
-      [queries, channels].map(u32),
-      [system, fusedQuery.buffer],
-    );
+  }
 
-    // F_C∞ = ω Z F_Q∞ + (1−ω) F_C
-    encodeMatmul(
-      list,
-      pipelines.matmul,
-      { m: clips, n: channels, k: queries },
-      { buffer: joined, rowStride: width, columnStride: 1 },
-      { buffer: fusedQuery.buffer, rowStride: channels, columnStride: 1 },
-      clipSplit,
-      partials,
+  async #refuseNonfinite(input: GfaInput, operands: Operands): Promise<void> {
+    if (!this.#options.checkFinite) return;
+    await refuseNonfinite(
+      this.#context,
+      "gfa",
+      (["clip", "query"] as const).map((name) => {
+        const { buffer, type } = operands.get(name);
+        return { name, buffer, type, shape: input[name].shape };
+      }),
     );
-    list.dispatch(
-      pipelines.blend,
-      Math.ceil(clips * channels / 256),
-      [
-        ...[clips, channels, clipSplit.splits, queries, width].map(u32),
-        f32(omega),
-        f32(1 - omega),
-      ],
-      [partials, joined, fusedClip.buffer],
+  }
+
+  async #allocate(input: GfaInput, what: string): Promise<{
+    clip: GpuTensor<"float32">;
+    query: GpuTensor<"float32">;
+  }> {
+    const made: GpuTensor<"float32">[] = [];
+    try {
+      return await this.#context.guard("gfa", () => {
+        const [clip, query] = (["clip", "query"] as const).map((side) => {
+          const tensor = GpuTensor.allocate(
+            this.#context.gpu,
+            "float32",
+            input[side].shape,
+            `${what} ${side}`,
+          );
+          made.push(tensor);
+          return tensor;
+        });
+        return { clip: clip!, query: query! };
+      });
+    } catch (error) {
+      for (const tensor of made) tensor.dispose();
+      throw error;
+    }
+  }
+}
+
+/** Tensors on the device by name. */
+class Operands implements Disposable {
+  readonly #all = new Map<string, GpuElements>();
+
+  add(name: string, operand: GpuElements): void {
+    this.#all.set(name, operand);
+  }
+
+  get(name: string): GpuElements {
+    const operand = this.#all.get(name);
+    if (operand === undefined) throw new DeviceError(`gfa: ${name} is not on the device`);
+    return operand;
+  }
+
+  [Symbol.dispose](): void {
+    for (const operand of this.#all.values()) operand.dispose();
+  }
+}
+
+function deviceRows({ buffer, type }: GpuElements, rows: number): DeviceRows {
+  return { buffer, type, rows };
+}
+
+/** Records F_Q∞, and F_C∞ = ωZF_Q∞ + (1−ω)F_C over the unit rows that lie there. */
+function recordOutputs(program: Program, walk: Walk, limit: Limit, outputs: BothSides): void {
+  const { job, options: { omega } } = walk;
+  const { images, queries, channels, padded } = job;
+  const query = rowsOf(job, outputs.query, { first: 0, rows: queries });
+  recordBlend(program, job, limit.query, query, { from: queries, to: queries });
+  for (const { rows, z, clip } of walk.parts) {
+    program.gemm(
+      {
+        batches: images,
+        m: rows,
+        n: channels,
+        k: padded,
+        a: affinityLayout(job, rows),
+        b: limit.query.layout,
+        c: clip.layout,
+      },
+      z,
+      limit.query.place,
+      clip.place,
+      { alpha: omega, beta: 1 - omega },
     );
-    list.submit();
-    return new FusedEmbeddings(fusedClip, fusedQuery);
   }
 }

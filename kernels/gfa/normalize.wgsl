@@ -1,20 +1,25 @@
-// out[row][d] = x[row][d] / |x[row]|, written at an offset and row stride; a zero row stays zero.
+// out[row][d] = x[row][d] / |x[row]|, for rows of a batch; a zero row stays zero, and so do the rows
+// that only fill up the output. norms[batch][row] = |x[row]|.
 //
 // The largest magnitude is divided out first, so that squares neither overflow nor vanish. One
-// workgroup per row.
+// workgroup per row of the output. X is the input's element type.
 
 struct Params {
   rows: u32,
+  out_rows: u32,
   columns: u32,
+  batches: u32,
+  offset: u32,
+  batch_stride: u32,
   out_offset: u32,
   out_stride: u32,
+  out_batch_stride: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<X>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
-
-var<workgroup> shared_values: array<f32, 64>;
+@group(0) @binding(3) var<storage, read_write> norms: array<f32>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -22,45 +27,41 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let row = group.x + group.y * groups.x;
-  let inside = row < params.rows;
-  let start = row * params.columns;
+  let id = group.x + group.y * groups.x;
+  let row = id % params.out_rows;
+  let batch = id / params.out_rows;
+  let inside = batch < params.batches;
+  let present = inside && row < params.rows;
+  let start = params.offset + batch * params.batch_stride + row * params.columns;
   var largest = 0.0;
-  if (inside) {
+  if (present) {
     for (var d = local; d < params.columns; d += 64u) {
-      largest = max(largest, abs(x[start + d]));
+      largest = max(largest, abs(f32(x[start + d])));
     }
   }
-  shared_values[local] = largest;
-  workgroupBarrier();
-  for (var half = 32u; half > 0u; half /= 2u) {
-    if (local < half) {
-      shared_values[local] = max(shared_values[local], shared_values[local + half]);
-    }
-    workgroupBarrier();
-  }
-  let scale = select(1.0, shared_values[0], shared_values[0] > 0.0);
-  workgroupBarrier();
+  largest = max_over_workgroup(largest, local);
+  let scale = select(1.0, largest, largest > 0.0);
   var sum = 0.0;
-  if (inside) {
+  if (present) {
     for (var d = local; d < params.columns; d += 64u) {
-      let value = x[start + d] / scale;
+      let value = f32(x[start + d]) / scale;
       sum += value * value;
     }
   }
-  shared_values[local] = sum;
-  workgroupBarrier();
-  for (var half = 32u; half > 0u; half /= 2u) {
-    if (local < half) {
-      shared_values[local] += shared_values[local + half];
-    }
-    workgroupBarrier();
-  }
   // At least 1 unless the row is zero.
-  let norm = max(sqrt(shared_values[0]), 1.0);
-  if (inside) {
-    for (var d = local; d < params.columns; d += 64u) {
-      out[params.out_offset + row * params.out_stride + d] = (x[start + d] / scale) / norm;
+  let norm = max(sqrt(sum_over_workgroup(sum, local)), 1.0);
+  if (!inside) {
+    return;
+  }
+  let to = params.out_offset + batch * params.out_batch_stride + row * params.out_stride;
+  for (var d = local; d < params.columns; d += 64u) {
+    var value = 0.0;
+    if (present) {
+      value = (f32(x[start + d]) / scale) / norm;
     }
+    out[to + d] = value;
+  }
+  if (local == 0u) {
+    norms[id] = select(0.0, scale * norm, largest > 0.0);
   }
 }
