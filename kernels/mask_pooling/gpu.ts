@@ -3,27 +3,93 @@
  *
  * @module
  */
+import { DeviceError } from "../../lib/errors.ts";
+import { formatShape, sizeOf, type Tensor } from "../../lib/tensor.ts";
 import { BufferPool } from "../dispatch/buffer_pool.ts";
-import { CommandList, f32, u32 } from "../dispatch/command_list.ts";
+import { f32, u32 } from "../dispatch/command_list.ts";
 import { KernelContext } from "../dispatch/context.ts";
 import { GpuTensor } from "../dispatch/gpu_tensor.ts";
-import { encodeMatmul, matmulPipeline, splitInner } from "../dispatch/matmul.ts";
-import { toGpu } from "../dispatch/operand.ts";
-import areaWgsl from "./area.wgsl" with { type: "text" };
-import meanWgsl from "./mean.wgsl" with { type: "text" };
+import { type GpuOperand, toGpu } from "../dispatch/operand.ts";
+import { Program, type Slot } from "../dispatch/program.ts";
+import { elementBytes, type ElementRange, elementRange } from "../dispatch/ranges.ts";
+import { refuseNonfinite } from "../dispatch/refuse_nonfinite.ts";
+import type { ElementType } from "../dispatch/shader.ts";
 import {
   checkMaskPooling,
+  checkMaskPoolingCotangent,
   emptyArea,
+  type MaskPoolingCotangent,
+  MaskPoolingGradients,
   type MaskPoolingInput,
   type MaskPoolingOptions,
+  type MaskPoolingSizes,
   PooledMasks,
 } from "./contract.ts";
-import weightsWgsl from "./weights.wgsl" with { type: "text" };
+import { divideWork, type Job } from "./gpu_jobs.ts";
+import {
+  adjointKernel,
+  correctionKernel,
+  meanKernel,
+  slopeKernel,
+  weightsKernel,
+} from "./gpu_kernels.ts";
 
-/** Pixels that one workgroup of `weights.wgsl` handles. */
-const chunkSize = 2048;
+const dtypes = ["float32", "float16"] as const;
 
-/** The WGSL kernels of mask pooling, with the scratch memory that they keep between runs. */
+/** Rows of cells that an invocation of `weights.wgsl` and `slope.wgsl` handles. */
+const rowsPerPart = 8;
+
+/** A tensor on the device. */
+interface Source {
+  /** Its elements. */
+  readonly buffer: GPUBuffer;
+  /** Their type. */
+  readonly type: ElementType;
+}
+
+/** How the pixels of a run are dealt to invocations. */
+interface Grid {
+  /** Whether a cell is four pixels. */
+  readonly vector: boolean;
+  /** Whether the logits have another size than the features. */
+  readonly resized: boolean;
+  /** h·w */
+  readonly pixels: number;
+  /** Cells of a plane. */
+  readonly cells: number;
+  /** Rows of cells. */
+  readonly rows: number;
+  /** Columns of cells. */
+  readonly columns: number;
+  /** Invocations per plane. */
+  readonly parts: number;
+}
+
+/** A run: checked, divided, and on the device. */
+interface Run {
+  readonly sizes: MaskPoolingSizes;
+  readonly grid: Grid;
+  readonly program: Program;
+}
+
+/** The weights of a job's masks. */
+interface Weights {
+  /** Weights, masks×h×w. */
+  readonly values: Slot;
+  /** Their sums over each part of a mask. */
+  readonly partAreas: Slot;
+}
+
+/**
+ * The WGSL kernels of mask pooling, with the scratch memory that they keep between runs.
+ *
+ * Forward: the weights of every mask are written out, multiplied with the features (the product of
+ * an N×P and a P×D matrix, P = h·w), and each row is divided by its area.
+ *
+ * Gradients, with ĝ = g/(area + ε): by the features ĝᵀa. By the weights
+ * `T − (Σ_p a T)/(area + ε)` with T = ĝX, since `Σ_d g_nd F_nd/(area + ε)` is that sum; then through
+ * the sigmoid and the transpose of the resize.
+ */
 export class GpuMaskPooling implements Disposable {
   readonly #context: KernelContext;
   readonly #pool: BufferPool;
@@ -46,81 +112,52 @@ export class GpuMaskPooling implements Disposable {
    */
   async run(input: MaskPoolingInput): Promise<PooledMasks> {
     const context = this.#context;
-    const sizes = checkMaskPooling(input);
-    const { channels, height, width, masks, maskHeight, maskWidth } = sizes;
-    const pixels = height * width;
-    const chunks = Math.ceil(pixels / chunkSize);
-    const split = splitInner(masks, channels, pixels);
-    const bytes = {
-      weights: 4 * masks * pixels,
-      partialArea: 4 * masks * chunks,
-      partials: 4 * split.splits * masks * channels,
-    };
-    context.checkBinding("mask pooling: the features", 4 * channels * pixels);
-    context.checkBinding("mask pooling: the mask logits", 4 * masks * maskHeight * maskWidth);
-    context.checkBinding("mask pooling: the mask weights", bytes.weights);
-    context.checkBinding("mask pooling: the partial sums", bytes.partials);
+    const sizes = checkMaskPooling(input, dtypes);
+    const { batch, channels, masks } = sizes;
+    const tensors = { features: input.features, maskLogits: input.maskLogits };
+    const lead = batch === null ? [] : [batch];
+    const shapes = { pooled: [...lead, masks, channels], area: [...lead, masks] };
+    this.#refuse(tensors, shapes);
+    const jobs = divideWork(context, sizes, {
+      features: elementBytes(typeOf(input.features)),
+      maskLogits: elementBytes(typeOf(input.maskLogits)),
+    });
+    const [pooled, area] = await this.#onDevice(tensors, shapes, (program, sources, results) => {
+      const [features, maskLogits] = sources as [Source, Source];
+      const [pooled, area] = results as [GPUBuffer, GPUBuffer];
+      const run = { sizes, grid: gridOf(sizes), program };
+      for (const job of jobs) this.#encodeForward(run, job, features, maskLogits, pooled, area);
+    });
+    return new PooledMasks(pooled!, area!);
+  }
 
-    const [weigh, sum, multiply, mean] = await Promise.all([
-      context.pipeline("mask_pooling/weights", weightsWgsl),
-      context.pipeline("mask_pooling/area", areaWgsl),
-      matmulPipeline(context),
-      context.pipeline("mask_pooling/mean", meanWgsl),
-    ]);
-    const x = await toGpu(context.gpu, "features", input.features);
-    try {
-      const m = await toGpu(context.gpu, "mask logits", input.maskLogits);
-      const outputs: GpuTensor<"float32">[] = [];
-      try {
-        return await context.guard("mask pooling", () => {
-          const pool = this.#pool;
-          try {
-            const pooled = GpuTensor.allocate(context.gpu, "float32", [masks, channels], "pooled");
-            outputs.push(pooled);
-            const area = GpuTensor.allocate(context.gpu, "float32", [masks], "area");
-            outputs.push(area);
-            const weights = pool.take("mask weights", bytes.weights);
-            const partialArea = pool.take("partial areas", bytes.partialArea);
-            const partials = pool.take("partial sums", bytes.partials);
-            const list = new CommandList(context);
-            list.dispatch(
-              weigh,
-              masks * chunks,
-              [masks, maskHeight, maskWidth, height, width, chunks].map(u32)
-                .concat(u32(this.#options.mode === "soft" ? 1 : 0)),
-              [m.buffer, weights, partialArea],
-            );
-            list.dispatch(sum, masks, [u32(masks), u32(chunks)], [partialArea, area.buffer]);
-            encodeMatmul(
-              list,
-              multiply,
-              { m: masks, n: channels, k: pixels },
-              { buffer: weights, rowStride: pixels, columnStride: 1 },
-              { buffer: x.buffer, rowStride: 1, columnStride: pixels },
-              split,
-              partials,
-            );
-            list.dispatch(
-              mean,
-              Math.ceil(masks * channels / 256),
-              [u32(masks), u32(channels), u32(split.splits), f32(emptyArea)],
-              [partials, area.buffer, pooled.buffer],
-            );
-            list.submit();
-            return new PooledMasks(pooled, area);
-          } finally {
-            pool.release();
-          }
-        });
-      } catch (error) {
-        for (const output of outputs) output.dispose();
-        throw error;
-      } finally {
-        m.dispose();
+  /**
+   * The gradients; see {@linkcode MaskPooling.gradients}.
+   *
+   * @returns Tensors on the device, which the caller owns.
+   */
+  async gradients(
+    input: MaskPoolingInput,
+    cotangent: MaskPoolingCotangent,
+  ): Promise<MaskPoolingGradients> {
+    const sizes = checkMaskPooling(input, dtypes);
+    checkMaskPoolingCotangent(cotangent, sizes, dtypes);
+    const { features, maskLogits } = input;
+    const tensors = { features, maskLogits, "the gradient by pooled": cotangent.pooled };
+    const shapes = {
+      "the gradient by features": features.shape,
+      ...(this.#options.mode === "soft" ? { "the gradient by maskLogits": maskLogits.shape } : {}),
+    };
+    this.#refuse(tensors, shapes);
+    const jobs = divideWork(this.#context, sizes, { features: 4, maskLogits: 4 });
+    const [byX, byM] = await this.#onDevice(tensors, shapes, (program, sources, results) => {
+      const [x, m, g] = sources as [Source, Source, Source];
+      const run = { sizes, grid: gridOf(sizes), program };
+      for (const job of jobs) {
+        this.#encodeGradients(run, job, x, m, g, results[0]!, results[1] ?? null);
       }
-    } finally {
-      x.dispose();
-    }
+    });
+    return new MaskPoolingGradients(byX!, byM ?? null);
   }
 
   /** Frees the scratch memory. */
@@ -132,4 +169,346 @@ export class GpuMaskPooling implements Disposable {
   [Symbol.dispose](): void {
     this.dispose();
   }
+
+  #encodeForward(
+    run: Run,
+    job: Job,
+    features: Source,
+    maskLogits: Source,
+    pooled: GPUBuffer,
+    area: GPUBuffer,
+  ): void {
+    const { sizes: { channels }, grid: { pixels }, program } = run;
+    const { images, masks } = job;
+    const planes = images * masks;
+    const weights = this.#encodeWeights(run, job, maskLogits);
+    const sums = program.scratch("sums of features", planes * channels);
+    for (const range of job.ranges) {
+      const x = channelsOf(run, job, range, features);
+      program.gemm(
+        {
+          batches: images,
+          m: masks,
+          n: range.channels,
+          k: pixels,
+          a: { rowStride: pixels, batchStride: masks * pixels },
+          b: {
+            offset: x.offset,
+            rowStride: 1,
+            columnStride: pixels,
+            batchStride: channels * pixels,
+            type: features.type,
+          },
+          c: { offset: range.channel, rowStride: channels, batchStride: masks * channels },
+        },
+        weights.values,
+        x.place,
+        sums,
+      );
+    }
+    const first = this.#firstPlane(run, job);
+    this.#encodeMean(
+      run,
+      planes,
+      weights,
+      { place: sums, offset: 0, type: "f32" },
+      elementRange(area, first, planes),
+      elementRange(pooled, first * channels, planes * channels),
+    );
+  }
+
+  #encodeGradients(
+    run: Run,
+    job: Job,
+    features: Source,
+    maskLogits: Source,
+    cotangent: Source,
+    byFeatures: GPUBuffer,
+    byMaskLogits: GPUBuffer | null,
+  ): void {
+    const { sizes: { channels }, grid: { pixels }, program } = run;
+    const { images, masks } = job;
+    const planes = images * masks;
+    const first = this.#firstPlane(run, job);
+    const weights = this.#encodeWeights(run, job, maskLogits);
+    const area = program.scratch("areas", planes);
+    // ĝ = g / (area + ε)
+    const scaled = program.scratch("scaled gradient", planes * channels);
+    this.#encodeMean(
+      run,
+      planes,
+      weights,
+      {
+        ...elementRange(cotangent.buffer, first * channels, planes * channels, cotangent.type),
+        type: cotangent.type,
+      },
+      { place: area, offset: 0 },
+      { place: scaled, offset: 0 },
+    );
+    const byWeight = byMaskLogits === null
+      ? null
+      : program.scratch("gradient by the weights", planes * pixels);
+    for (const range of job.ranges) {
+      const into = channelsOf(run, job, range, { buffer: byFeatures, type: "f32" });
+      const perImage = { features: channels * pixels, masks: masks * pixels };
+      program.gemm(
+        {
+          batches: images,
+          m: range.channels,
+          n: pixels,
+          k: masks,
+          a: {
+            offset: range.channel,
+            rowStride: 1,
+            columnStride: channels,
+            batchStride: masks * channels,
+          },
+          b: { rowStride: pixels, batchStride: perImage.masks },
+          c: { offset: into.offset, rowStride: pixels, batchStride: perImage.features },
+        },
+        scaled,
+        weights.values,
+        into.place,
+        { beta: job.mask > 0 ? 1 : 0 },
+      );
+      if (byWeight === null) continue;
+      const x = channelsOf(run, job, range, features);
+      program.gemm(
+        {
+          batches: images,
+          m: masks,
+          n: pixels,
+          k: range.channels,
+          a: { offset: range.channel, rowStride: channels, batchStride: masks * channels },
+          b: {
+            offset: x.offset,
+            rowStride: pixels,
+            batchStride: perImage.features,
+            type: features.type,
+          },
+          c: { rowStride: pixels, batchStride: perImage.masks },
+        },
+        scaled,
+        x.place,
+        byWeight,
+        { beta: range.channel > 0 ? 1 : 0 },
+      );
+    }
+    if (byWeight === null) return;
+    const correction = program.scratch("corrections", planes);
+    program.kernel(
+      correctionKernel(run.grid.vector),
+      planes,
+      [u32(planes), u32(run.grid.cells), f32(emptyArea)],
+      [weights.values, byWeight, area, correction],
+    );
+    this.#encodeSlope(run, job, maskLogits, byWeight, correction, weights.values, byMaskLogits!);
+  }
+
+  /** Records the kernel that computes the weights of a job's masks. */
+  #encodeWeights(run: Run, job: Job, maskLogits: Source): Weights {
+    const { sizes, grid, program } = run;
+    const planes = job.images * job.masks;
+    const weights = {
+      values: program.scratch("mask weights", planes * grid.pixels),
+      partAreas: program.scratch("parts of areas", planes * grid.parts),
+    };
+    const logits = this.#logitsOf(run, job, maskLogits);
+    program.kernel(
+      weightsKernel(grid.vector, grid.resized, maskLogits.type),
+      Math.ceil(planes * grid.parts / 64),
+      [
+        ...planeParams(sizes, grid, planes, logits.offset),
+        u32(this.#options.mode === "soft" ? 1 : 0),
+      ],
+      [logits.place, weights.values, weights.partAreas],
+    );
+    return weights;
+  }
+
+  /** Records the kernel that adds up areas and divides rows by them. */
+  #encodeMean(
+    { sizes: { channels }, grid, program }: Run,
+    rows: number,
+    weights: Weights,
+    values: Placed & { type: ElementType },
+    area: Placed,
+    means: Placed,
+  ): void {
+    const vector = channels % 4 === 0;
+    const lanes = vector ? 4 : 1;
+    program.kernel(
+      meanKernel(vector, values.type),
+      rows,
+      [
+        ...[rows, grid.parts, channels / lanes].map(u32),
+        ...[values.offset / lanes, means.offset / lanes, area.offset].map(u32),
+        f32(emptyArea),
+      ],
+      [weights.partAreas, values.place, area.place, means.place],
+    );
+  }
+
+  /** Records the way back from the weights to the logits. */
+  #encodeSlope(
+    run: Run,
+    job: Job,
+    maskLogits: Source,
+    byWeight: Slot,
+    correction: Slot,
+    scratch: Slot,
+    byMaskLogits: GPUBuffer,
+  ): void {
+    const { sizes, grid, program } = run;
+    const planes = job.images * job.masks;
+    const logits = this.#logitsOf(run, job, maskLogits);
+    const into = this.#logitsOf(run, job, { buffer: byMaskLogits, type: "f32" });
+    const target: Placed = grid.resized ? { place: scratch, offset: 0 } : into;
+    program.kernel(
+      slopeKernel(grid.vector, grid.resized, maskLogits.type),
+      Math.ceil(planes * grid.parts / 64),
+      [
+        ...planeParams(sizes, grid, planes, logits.offset),
+        u32(target.offset / (grid.vector ? 4 : 1)),
+      ],
+      [logits.place, byWeight, correction, target.place],
+    );
+    if (!grid.resized) return;
+    const { height, width, maskHeight, maskWidth } = sizes;
+    program.kernel(
+      adjointKernel,
+      Math.ceil(Math.ceil(planes / 4) * maskHeight * maskWidth / 64),
+      [planes, maskHeight, maskWidth, height, width, into.offset].map(u32),
+      [scratch, into.place],
+    );
+  }
+
+  /** The first mask of a job, counted over all images. */
+  #firstPlane({ sizes }: Run, job: Job): number {
+    return job.image * sizes.masks + job.mask;
+  }
+
+  /** The logits of a job's masks. */
+  #logitsOf(run: Run, job: Job, { buffer, type }: Source): ElementRange {
+    const plane = run.sizes.maskHeight * run.sizes.maskWidth;
+    const planes = job.images * job.masks;
+    return elementRange(buffer, this.#firstPlane(run, job) * plane, planes * plane, type);
+  }
+
+  /** Refuses what the device can't take, before anything is allocated. */
+  #refuse(
+    tensors: Readonly<Record<string, Tensor>>,
+    results: Readonly<Record<string, readonly number[]>>,
+  ): void {
+    const check = (name: string, shape: readonly number[], bytes: number) =>
+      this.#context.checkBuffer(
+        `mask pooling: ${name} of shape ${formatShape(shape)}`,
+        bytes * sizeOf(shape),
+      );
+    for (const [name, tensor] of Object.entries(tensors)) {
+      const type = typeOf(tensor);
+      if (type === "f16" && !this.#context.gpu.features.has("shader-f16")) {
+        throw new DeviceError(
+          `mask pooling: ${name} is float16, but this WebGPU device lacks shader-f16; ` +
+            `convert it to float32`,
+        );
+      }
+      check(name, tensor.shape, elementBytes(type));
+    }
+    for (const [name, shape] of Object.entries(results)) check(name, shape, 4);
+  }
+
+  /**
+   * Brings tensors to the device, allocates the results and submits what `record` records.
+   *
+   * @param tensors The inputs by name.
+   * @param shapes Of the results, by name.
+   * @param record Gets inputs and results in these orders.
+   * @returns The results, which the caller owns.
+   */
+  async #onDevice(
+    tensors: Readonly<Record<string, Tensor>>,
+    shapes: Readonly<Record<string, readonly number[]>>,
+    record: (program: Program, sources: readonly Source[], results: readonly GPUBuffer[]) => void,
+  ): Promise<GpuTensor<"float32">[]> {
+    const context = this.#context;
+    const { gpu } = context;
+    const operands: GpuOperand[] = [];
+    const results: GpuTensor<"float32">[] = [];
+    const lease = this.#pool.lease();
+    const named = Object.entries(tensors);
+    try {
+      for (const [name, tensor] of named) operands.push(await toGpu(gpu, name, tensor));
+      const sources = named.map(([name, tensor], i) => ({
+        name,
+        shape: tensor.shape,
+        buffer: operands[i]!.buffer,
+        type: typeOf(tensor),
+      }));
+      if (this.#options.checkFinite) await refuseNonfinite(context, "mask pooling", sources);
+      await context.guard("mask pooling", () => {
+        for (const [name, shape] of Object.entries(shapes)) {
+          results.push(GpuTensor.allocate(gpu, "float32", shape, name));
+        }
+      });
+      const program = new Program(context, lease, "mask pooling");
+      record(program, sources, results.map(({ buffer }) => buffer));
+      await program.submit();
+      return results;
+    } catch (error) {
+      for (const result of results) result.dispose();
+      throw error;
+    } finally {
+      lease.release();
+      for (const operand of operands) operand.dispose();
+    }
+  }
+}
+
+/** Where something lies, and elements from the start of that binding. */
+interface Placed {
+  readonly place: Slot | ElementRange["place"];
+  readonly offset: number;
+}
+
+function typeOf(tensor: Tensor): ElementType {
+  return tensor.dtype === "float16" ? "f16" : "f32";
+}
+
+/** The channels of a range, of a job's images. */
+function channelsOf(
+  { sizes, grid }: Run,
+  job: Job,
+  range: { channel: number; channels: number },
+  { buffer, type }: Source,
+): ElementRange {
+  return elementRange(
+    buffer,
+    (job.image * sizes.channels + range.channel) * grid.pixels,
+    job.images * range.channels * grid.pixels,
+    type,
+  );
+}
+
+function gridOf({ height, width, maskHeight, maskWidth }: MaskPoolingSizes): Grid {
+  const pixels = height * width;
+  const resized = height !== maskHeight || width !== maskWidth;
+  const vector = (resized ? width : pixels) % 4 === 0;
+  const cells = vector ? pixels / 4 : pixels;
+  // Where nothing is interpolated the shape doesn't matter.
+  const rows = resized ? height : Math.min(rowsPerPart, cells);
+  const columns = Math.ceil(cells / rows);
+  const parts = columns * Math.ceil(rows / rowsPerPart);
+  return { vector, resized, pixels, cells, rows, columns, parts };
+}
+
+/** What `weights.wgsl` and `slope.wgsl` begin their parameters with. */
+function planeParams(sizes: MaskPoolingSizes, grid: Grid, planes: number, offset: number) {
+  // Logits of the same size are bound as cells.
+  const perCell = grid.vector && !grid.resized ? 4 : 1;
+  const { maskHeight, maskWidth, height, width } = sizes;
+  return [
+    ...[planes, grid.cells, grid.rows, grid.columns, grid.parts, offset / perCell],
+    ...[maskHeight, maskWidth, height, width],
+  ].map(u32);
 }
