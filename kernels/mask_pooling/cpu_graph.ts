@@ -3,90 +3,271 @@
  *
  * @module
  */
+import { customGradient } from "../../lib/graph/custom_gradient.ts";
 import { Graph, type Value } from "../../lib/graph/graph.ts";
 import * as ops from "../../lib/graph/ops.ts";
 import type { Engine } from "../../lib/runtime.ts";
-import type { Tensor } from "../../lib/tensor.ts";
+import type { DType, HostTensor, Tensor } from "../../lib/tensor.ts";
 import { LazySession } from "../dispatch/lazy_session.ts";
 import { toHost } from "../dispatch/operand.ts";
+import { refuseNonFinite } from "../finite.ts";
 import {
   checkMaskPooling,
+  checkMaskPoolingCotangent,
+  checkMaskPoolingOptions,
   emptyArea,
+  type MaskPoolingCotangent,
+  MaskPoolingGradients,
   type MaskPoolingInput,
   type MaskPoolingOptions,
+  type MaskPoolingSizes,
   PooledMasks,
 } from "./contract.ts";
+import { resizeAdjoint } from "./resize_adjoint.ts";
 
 /**
  * Adds mask pooling to a graph, so that a network and its pooling can be one session. Sizes may be
  * symbolic.
  *
- * @param features X, D×h×w.
- * @param maskLogits M, N×h'×w', of the same graph.
- * @param options Hard or soft.
- * @returns `pooled`, N×D, and `area`, N. Gradients flow to the features and, when soft, to the
- *   logits.
+ * @param features X, [B×]D×h×w.
+ * @param maskLogits M, [B×]N×h'×w', of the same graph.
+ * @param options Hard or soft; `checkFinite` has no effect.
+ * @returns `pooled`, [B×]N×D, and `area`, [B×]N. Gradients flow from `pooled` to the features and,
+ *   when soft, to the logits.
+ * @throws {OptionError} If the mode is unknown.
+ *
+ * @example
+ * ```ts
+ * import { maskPoolingGraph } from "@ovstage/ovstage";
+ * import { Graph } from "@ovstage/ovstage/graph";
+ * const graph = new Graph("pooling");
+ * const features = graph.input("features", [64, "h", "w"]);
+ * const maskLogits = graph.input("maskLogits", ["N", "H", "W"]);
+ * graph.output("pooled", maskPoolingGraph(features, maskLogits, { mode: "hard" }).pooled);
+ * ```
  */
 export function maskPoolingGraph(
   features: Value,
   maskLogits: Value,
   options: MaskPoolingOptions,
 ): { pooled: Value; area: Value } {
-  const resized = ops.squeeze(
-    ops.resizeBilinear(
-      ops.unsqueeze(maskLogits, [0]),
-      ops.dimOf(features, 1),
-      ops.dimOf(features, 2),
-    ),
-    [0],
-  );
-  const weights = options.mode === "hard"
-    ? ops.cast(ops.greater(resized, 0), "float32")
-    : ops.sigmoid(resized);
-  const flat = ops.reshape(weights, [ops.dimOf(maskLogits, 0), -1]);
-  const x = ops.reshape(features, [ops.dimOf(features, 0), -1]);
-  const area = ops.reduceSum(flat, [1], true);
-  const sums = ops.gemm(flat, x, { transposeB: true });
-  return {
-    pooled: ops.div(sums, ops.add(area, emptyArea)),
-    area: ops.squeeze(area, [1]),
-  };
+  checkMaskPoolingOptions(options);
+  const pooling = new PoolingGraph(features, maskLogits, options.mode);
+  const [pooled] = customGradient([features, maskLogits], [pooling.pooled], ([byPooled]) => {
+    const by = pooling.gradients(byPooled!);
+    return [by.features, by.maskLogits];
+  });
+  return { pooled: pooled!, area: ops.stopGradient(pooling.area) };
 }
 
-/** Mask pooling on an ONNX engine. One session serves all sizes; it is loaded on first use. */
+/** Mask pooling in a graph. */
+class PoolingGraph {
+  /** [B×]N×D */
+  readonly pooled: Value;
+  /** [B×]N */
+  readonly area: Value;
+  readonly #features: Value;
+  readonly #maskLogits: Value;
+  readonly #mode: "hard" | "soft";
+  /** X with its pixels in one axis, [B×]D×hw. */
+  readonly #x: Value;
+  /** M, resized, B×N×h×w. */
+  readonly #resized: Value;
+  /** a, [B×]N×hw. */
+  readonly #weights: Value;
+  /** A + ε, [B×]N×1. */
+  readonly #total: Value;
+
+  constructor(features: Value, maskLogits: Value, mode: "hard" | "soft") {
+    this.#features = features;
+    this.#maskLogits = maskLogits;
+    this.#mode = mode;
+    const rank = features.rank;
+    this.#x = ops.reshape(features, [...leading(features, rank - 2), -1]);
+    this.#resized = ops.resizeBilinear(
+      asImages(maskLogits),
+      ops.dimOf(features, rank - 2),
+      ops.dimOf(features, rank - 1),
+    );
+    const flat = ops.reshape(this.#resized, [...leading(maskLogits, rank - 2), -1]);
+    this.#weights = mode === "hard" ? ops.cast(ops.greater(flat, 0), "float32") : ops.sigmoid(flat);
+    const area = ops.reduceSum(this.#weights, [-1], true);
+    this.area = ops.squeeze(area, [-1]);
+    this.#total = ops.add(area, emptyArea);
+    this.pooled = ops.div(ops.matMul(this.#weights, transposed(this.#x)), this.#total);
+  }
+
+  /**
+   * From g = ∂L/∂F_C to ∂L/∂X = (g / (A + ε))ᵀ a and, when soft, ∂L/∂M.
+   *
+   * @param byPooled [B×]N×D.
+   */
+  gradients(byPooled: Value): { features: Value; maskLogits: Value | null } {
+    const g = ops.div(byPooled, this.#total);
+    const byX = ops.matMul(transposed(g), this.#weights);
+    const features = ops.reshape(byX, leading(this.#features, this.#features.rank));
+    if (this.#mode === "hard") return { features, maskLogits: null };
+    // ∂L/∂a_np = Σ_d g_nd (X_dp − F_nd); the sum with F is one over pixels of that with X.
+    const a = this.#weights;
+    const byX2 = ops.mul(a, ops.matMul(g, this.#x));
+    const mean = ops.div(ops.reduceSum(byX2, [-1], true), this.#total);
+    const byLogit = ops.mul(ops.sub(byX2, ops.mul(a, mean)), ops.sub(1, a));
+    const resized = this.#resized;
+    const images = asImages(this.#maskLogits);
+    const byResized = ops.reshape(byLogit, leading(resized, 4));
+    const byImages = resized === images ? byResized : resizeAdjoint(byResized, images);
+    return {
+      features,
+      maskLogits: this.#maskLogits.rank === 4 ? byImages : ops.squeeze(byImages, [0]),
+    };
+  }
+}
+
+/** The sizes of the first axes, as `reshape` takes them. */
+function leading(x: Value, count: number): (number | ops.DimOf)[] {
+  return Array.from({ length: count }, (_, axis) => ops.dimOf(x, axis));
+}
+
+/** With a batch axis of 1 where there is none. */
+function asImages(x: Value): Value {
+  return x.rank === 4 ? x : ops.unsqueeze(x, [0]);
+}
+
+/** Swaps the last two axes. */
+function transposed(x: Value): Value {
+  const axes = [...Array(x.rank).keys()];
+  return ops.transpose(x, [...axes.slice(0, -2), x.rank - 1, x.rank - 2]);
+}
+
+const dtypes: readonly DType[] = ["float32", "float16"];
+
+/**
+ * Mask pooling on an ONNX engine. Its sessions are loaded on first use; one serves all inputs of a
+ * kind, whatever their sizes.
+ */
 export class CpuMaskPooling {
-  readonly #session: LazySession;
+  readonly #engine: Engine;
+  readonly #options: MaskPoolingOptions;
+  readonly #sessions = new Map<string, LazySession>();
 
   /**
    * @param engine Executes the graph.
    * @param options Hard or soft.
    */
   constructor(engine: Engine, options: MaskPoolingOptions) {
-    this.#session = new LazySession(engine, () => {
-      const graph = new Graph("mask_pooling");
-      const { pooled, area } = maskPoolingGraph(
-        graph.input("features", ["D", "h", "w"]),
-        graph.input("maskLogits", ["N", "maskHeight", "maskWidth"]),
-        options,
-      );
-      graph.output("pooled", pooled);
-      graph.output("area", area);
-      return graph.toOnnx();
-    });
+    checkMaskPoolingOptions(options);
+    this.#engine = engine;
+    this.#options = options;
   }
 
   /** Pools once; see {@linkcode MaskPooling.run}. */
   async run(input: MaskPoolingInput): Promise<PooledMasks> {
-    checkMaskPooling(input);
-    const { pooled, area } = await this.#session.run({
-      features: await toHost(input.features),
-      maskLogits: await toHost(input.maskLogits),
-    });
+    const sizes = checkMaskPooling(input, dtypes);
+    const operands = await onHost(input);
+    const { pooled, area, logitSum } = await this.#execute(operands, sizes);
+    if (logitSum !== undefined) {
+      // One pixel that isn't finite spoils its channel in every mask's sum: 0 · NaN is NaN.
+      const data = await pooled!.read() as Float32Array;
+      const image = sizes.masks * sizes.channels;
+      let sum = (await logitSum.read() as Float32Array)[0]! * 0;
+      for (let at = 0; at < data.length; at += image) {
+        for (let d = 0; d < sizes.channels; d++) sum += 0 * data[at + d]!;
+      }
+      if (sum !== 0) this.#refuse(operands);
+    }
     return new PooledMasks(pooled as Tensor<"float32">, area as Tensor<"float32">);
   }
 
-  /** Frees the session. */
-  dispose(): Promise<void> {
-    return this.#session.dispose();
+  /** The gradients by the inputs; see {@linkcode MaskPooling.gradients}. */
+  async gradients(
+    input: MaskPoolingInput,
+    cotangent: MaskPoolingCotangent,
+  ): Promise<MaskPoolingGradients> {
+    const sizes = checkMaskPooling(input, dtypes);
+    checkMaskPoolingCotangent(cotangent, sizes, dtypes);
+    const operands = {
+      ...await onHost(input),
+      "cotangent.pooled": await toHost(cotangent.pooled),
+    };
+    const results = await this.#execute(operands, sizes);
+    for (const name of ["featureSum", "logitSum", "cotangentSum"]) {
+      const [sum] = await results[name]?.read() as Float32Array | undefined ?? [0];
+      if (sum! * 0 !== 0) this.#refuse(operands);
+    }
+    return new MaskPoolingGradients(
+      results["byFeatures"] as Tensor<"float32">,
+      (results["byMaskLogits"] as Tensor<"float32"> | undefined) ?? null,
+    );
   }
+
+  /** Frees the sessions. */
+  async dispose(): Promise<void> {
+    const sessions = [...this.#sessions.values()];
+    this.#sessions.clear();
+    for (const session of sessions) await session.dispose();
+  }
+
+  /** A sum of finite elements may overflow, so that there need not be anything to refuse. */
+  #refuse(operands: Readonly<Record<string, HostTensor>>): void {
+    for (const [name, operand] of Object.entries(operands)) {
+      refuseNonFinite("mask pooling", name, operand);
+    }
+  }
+
+  /** Runs the session: backward where there is a cotangent among the operands. */
+  #execute(
+    operands: Readonly<Record<string, HostTensor>>,
+    sizes: MaskPoolingSizes,
+  ): Promise<Record<string, Tensor>> {
+    const types = Object.fromEntries(Object.entries(operands).map(([name, x]) => [name, x.dtype]));
+    const isSameSize = sizes.height === sizes.maskHeight && sizes.width === sizes.maskWidth;
+    const isBatched = sizes.batch !== null;
+    const key = JSON.stringify([types, isSameSize, isBatched]);
+    let session = this.#sessions.get(key);
+    if (session === undefined) {
+      session = new LazySession(this.#engine, () => this.#build(types, isSameSize, isBatched));
+      this.#sessions.set(key, session);
+    }
+    return session.run(operands);
+  }
+
+  #build(
+    types: Readonly<Record<string, DType>>,
+    isSameSize: boolean,
+    isBatched: boolean,
+  ): Uint8Array {
+    const { mode, checkFinite } = this.#options;
+    const graph = new Graph("mask_pooling");
+    const input = (name: string, ...axes: string[]) => {
+      const value = graph.input(name, [...(isBatched ? ["B"] : []), ...axes], types[name]!);
+      return value.dtype === "float32" ? value : ops.cast(value, "float32");
+    };
+    const features = input("features", "D", "h", "w");
+    const maskLogits = input("maskLogits", "N", ...(isSameSize ? ["h", "w"] : ["H", "W"]));
+    const pooling = new PoolingGraph(features, maskLogits, mode);
+    if (checkFinite) graph.output("logitSum", ops.reduceSum(maskLogits));
+    if ("cotangent.pooled" in types) {
+      const cotangent = input("cotangent.pooled", "N", "D");
+      const by = pooling.gradients(cotangent);
+      graph.output("byFeatures", by.features);
+      if (by.maskLogits !== null) graph.output("byMaskLogits", by.maskLogits);
+      if (checkFinite) {
+        graph.output("featureSum", ops.reduceSum(features));
+        graph.output("cotangentSum", ops.reduceSum(cotangent));
+      }
+    } else {
+      graph.output("pooled", pooling.pooled);
+      graph.output("area", pooling.area);
+    }
+    return graph.toOnnx();
+  }
+}
+
+async function onHost(
+  input: MaskPoolingInput,
+): Promise<{ features: HostTensor; maskLogits: HostTensor }> {
+  return {
+    features: await toHost(input.features),
+    maskLogits: await toHost(input.maskLogits),
+  };
 }
