@@ -3,6 +3,7 @@
  *
  * @module
  */
+export { callGraph, type CallOptions } from "./call.ts";
 export { customGradient, type GradientRule } from "./custom_gradient.ts";
 export * from "./graph.ts";
 export { gradients } from "./gradient.ts";

@@ -10,6 +10,7 @@ import {
   mul,
   neg,
   none,
+  reshape,
   sumToShape,
   uniformElement,
   type VjpRule,
@@ -34,6 +35,24 @@ function broadcasting(
 function pointwise(rule: (g: Value, x: Value, y: Value) => Value): VjpRule {
   return ({ node, lean }) => [rule(lean, node.inputs[0]!, node.outputs[0]!)];
 }
+
+const sum = broadcasting((g) => g, (g) => g);
+
+const add: VjpRule = (context) => {
+  const { node, lean, wants } = context;
+  const [a, b] = node.inputs as [Value, Value];
+  const layer = a.node?.op === "MatMul" && a.node.inputs[1]!.rank === 2;
+  const y = node.outputs[0]!;
+  if (!layer || !wants(1) || b.rank !== 1 || y.rank < 3 || lean.rank !== y.rank) {
+    return sum(context);
+  }
+  if (b.shape[0] !== y.shape.at(-1) || lean.shape.some((dim, i) => dim !== y.shape[i])) {
+    return sum(context);
+  }
+  // A linear layer's bias: over the rows that its weight's gradient is a product of.
+  const rows = reshape(lean, [-1, ops.dimOf(b, 0)]);
+  return [wants(0) ? lean : null, ops.reduceSum(rows, [0])];
+};
 
 const product = broadcasting((g, _, b) => mul(g, b), (g, a) => mul(g, a));
 
@@ -93,7 +112,7 @@ const gelu: VjpRule = ({ node, lean }) => {
 
 /** The rules by ONNX's names. */
 export const elementwiseRules: Readonly<Record<string, VjpRule>> = {
-  Add: broadcasting((g) => g, (g) => g),
+  Add: add,
   Sub: broadcasting((g) => g, (g) => neg(g)),
   Mul: mulRule,
   Div: broadcasting(

@@ -7,6 +7,7 @@
  */
 import { ShapeError } from "../../errors.ts";
 import { formatShape, sizeOf } from "../../tensor.ts";
+import { productOf, quotientOf } from "../dims.ts";
 import { isConstant } from "../fold.ts";
 import type { Attribute, Dim, GraphNode, Value } from "../graph.ts";
 import * as ops from "../ops.ts";
@@ -116,6 +117,11 @@ export function constantInts(value: Value | null | undefined): number[] {
 export function add(a: Value, b: Value): Value {
   if (uniformElement(a) === 0 && broadcastsTo(a, b.shape)) return b;
   if (uniformElement(b) === 0 && broadcastsTo(b, a.shape)) return a;
+  const [x, y] = [sourceOf(a), sourceOf(b)];
+  // One view of a sum for a sum of two.
+  if (x !== a && y !== b && same(x.shape, y.shape) && same(a.shape, b.shape)) {
+    return viewAgain(a, ops.add(x, y));
+  }
   return ops.add(a, b);
 }
 
@@ -124,6 +130,9 @@ export function mul(a: Value, b: ops.Operand): Value {
   const right = typeof b === "number" ? a.graph.constant(b, [], a.dtype) : b;
   if (uniformElement(a) === 1 && broadcastsTo(a, right.shape)) return right;
   if (uniformElement(right) === 1 && broadcastsTo(right, a.shape)) return a;
+  const source = sourceOf(a);
+  // A view of the product, so that the next view has no other below it.
+  if (source !== a && right.rank === 0) return viewAgain(a, ops.mul(source, right));
   return ops.mul(a, right);
 }
 
@@ -139,20 +148,34 @@ export function neg(x: Value): Value {
 
 /** The same elements under another shape. */
 export function reshape(x: Value, dims: readonly (number | ops.DimOf)[]): Value {
+  const source = sourceOf(x);
   const shape = dims.map((dim) => typeof dim === "number" ? dim : dim.value.shape[dim.axis]!);
+  const wildcard = shape.indexOf(-1);
+  if (wildcard >= 0) {
+    const rest = quotientOf(productOf(x.shape), productOf(shape.toSpliced(wildcard, 1)));
+    if (rest !== null) shape[wildcard] = rest;
+  }
   if (same(shape, x.shape)) return x;
-  const source = isView(x) ? x.node!.inputs[0]! : x;
   return same(shape, source.shape) ? source : ops.reshape(source, dims);
 }
 
 /** What a value was before it got another shape, if that is the shape of `like`. */
 export function viewed(x: Value, like: Value): Value | null {
-  const source = isView(x) ? x.node!.inputs[0]! : x;
+  const source = sourceOf(x);
   return same(source.shape, like.shape) ? source : null;
 }
 
-function isView({ node }: Value): boolean {
-  return node?.op === "Reshape" || node?.op === "Unsqueeze" || node?.op === "Squeeze";
+/** What a value was before it got another shape; itself, where it got none. */
+function sourceOf(x: Value): Value {
+  const { node } = x;
+  const isView = node?.op === "Reshape" || node?.op === "Unsqueeze" || node?.op === "Squeeze";
+  return isView ? node.inputs[0]! : x;
+}
+
+/** Gives another value the shape that a view gave. */
+function viewAgain(view: Value, source: Value): Value {
+  const { op, inputs, attributes } = view.node!;
+  return view.graph.add(op, [source, ...inputs.slice(1)], [view], attributes)[0]!;
 }
 
 /** Reordered axes. */
@@ -163,10 +186,13 @@ export function transpose(x: Value, permutation: readonly number[]): Value {
   return transpose(x.node.inputs[0]!, permutation.map((axis) => inner[axis]!));
 }
 
-/** Swaps the last two axes. */
+/** Swaps the last two axes: a transposition of its own, which runtimes make part of a product. */
 export function swap(x: Value): Value {
   const axes = [...Array(x.rank).keys()];
-  return transpose(x, [...axes.slice(0, -2), x.rank - 1, x.rank - 2]);
+  const permutation = [...axes.slice(0, -2), x.rank - 1, x.rank - 2];
+  const { node } = x;
+  const undone = node?.op === "Transpose" && same(attributeInts(node, "perm"), permutation);
+  return undone ? node.inputs[0]! : ops.transpose(x, permutation);
 }
 
 /** A gradient in the full shape of what it belongs to. */

@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { productOf, quotientOf, sumOf } from "../../../lib/graph/dims.ts";
+import {
+  convSize,
+  productOf,
+  quotientOf,
+  stepSize,
+  substitute,
+  sumOf,
+} from "../../../lib/graph/dims.ts";
 import type { Dim } from "../../../lib/graph/graph.ts";
 
 /** Sizes that 2, 3 and 4 divide, so that every quotient below is whole. */
@@ -8,7 +15,7 @@ const sizes: Record<string, number> = { B: 5, H: 144, W: 288, N: 7 };
 
 /** The size that a dim stands for: +, * and / over names, numbers and parentheses. */
 function evaluate(dim: Dim): number {
-  const tokens = String(dim).match(/\w+|[+*/()]/g) ?? [];
+  const tokens = String(dim).match(/-?\w+|[+*/()]/g) ?? [];
   const atom = (): number => {
     const token = tokens.shift()!;
     if (token !== "(") return sizes[token] ?? Number(token);
@@ -72,4 +79,30 @@ Deno.test("a quotient undoes a product, and is null where nothing cancels", () =
   assert.equal(quotientOf(7, 2), null);
   assert.equal(quotientOf("H", 16), "H/16");
   assert.equal(productOf([quotientOf("H", 16)!, 16]), "H");
+});
+
+Deno.test("what is added is taken away again, and like terms are one", () => {
+  fc.assert(fc.property(dim, fc.integer({ min: -3, max: 9 }), (a, n) => {
+    assert.equal(sumOf([sumOf([a, n]), -n]), sumOf([a]));
+  }));
+  assert.equal(sumOf(["N", 1]), "(N+1)");
+  assert.equal(sumOf(["N", "N"]), "2*N");
+  assert.equal(sumOf(["N", 3, productOf(["N", -1])]), 3);
+  assert.equal(sumOf([sumOf(["N", 1]), sumOf(["N", "M", -1])]), "(2*N+M)");
+  assert.equal(sumOf(["N", -1]), "(N+-1)");
+});
+
+Deno.test("putting numbers in place of names gives the number", () => {
+  const known = new Map(Object.entries(sizes));
+  fc.assert(fc.property(dim, fc.integer({ min: -2, max: 2 }), (a, n) => {
+    const value = substitute(sumOf([a, n]), known);
+    close(Number(value) + 10, evaluate(a) + n + 10);
+  }));
+  const window = convSize("H", 3, 2, 2, 1);
+  assert.equal(substitute(window, known), convSize(144, 3, 2, 2, 1));
+  assert.equal(substitute(stepSize(window, 5), known), Math.ceil(72 / 5));
+  assert.equal(substitute(productOf([window, 2]), known), 144);
+  assert.equal(substitute("H/16", new Map([["H", "rows"]])), "rows/16");
+  assert.equal(substitute(sumOf(["H", 1]), new Map([["H", sumOf(["N", 2])]])), "(N+3)");
+  assert.equal(substitute("free", known), "free");
 });

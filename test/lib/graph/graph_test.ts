@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { ModelError, ShapeError } from "../../../lib/errors.ts";
+import { gradients } from "../../../lib/graph/gradient.ts";
 import { type Dim, Graph, type Value } from "../../../lib/graph/graph.ts";
 import * as ops from "../../../lib/graph/ops.ts";
 import { type DType, HostTensor } from "../../../lib/tensor.ts";
@@ -277,4 +278,49 @@ Deno.test("a file cut short is a ModelError", async () => {
     { numRuns: 20 },
   );
   await assert.rejects(engine.load(bytes.slice(0, bytes.length >> 1)), ModelError);
+});
+
+Deno.test("a dump has a line for everything", () => {
+  const graph = new Graph("small");
+  const x = graph.input("x", ["B", 3, 4, 4]);
+  const weight = graph.parameter("stem.weight", new HostTensor("float32", [2, 3, 1, 1]));
+  const y = ops.relu(ops.conv(x, weight, null, { strides: [2, 2] }));
+  graph.output("y", ops.mul(y, 0.5));
+  graph.output("n", ops.topK(ops.reshape(y, [ops.dimOf(x, 0), -1]), 2).indices);
+  assert.equal(
+    String(graph),
+    [
+      "graph small",
+      "  input x: float32[B×3×4×4]",
+      "  parameter stem.weight: float32[2×3×1×1]",
+      "  Conv_0: float32[B×2×2×2] = Conv(x, stem.weight, –) {kernel_shape=[1 1], " +
+      "strides=[2 2], pads=[0 0 0 0], dilations=[1 1], group=1}",
+      "  Relu_1: float32[B×2×2×2] = Relu(Conv_0)",
+      "  Mul_3: float32[B×2×2×2] = Mul(Relu_1, 0.5)",
+      "  Shape_4: int64[1] = Shape(x) {start=0, end=1}",
+      "  Concat_6: int64[2] = Concat(Shape_4, [-1]) {axis=0}",
+      "  Reshape_7: float32[B×8] = Reshape(Relu_1, Concat_6) {allowzero=0}",
+      "  TopK_9: float32[B×2], TopK_10: int64[B×2] = TopK(Reshape_7, [2]) " +
+      "{axis=1, largest=1, sorted=1}",
+      "  output y = Mul_3",
+      "  output n = TopK_10",
+    ].join("\n"),
+  );
+});
+
+Deno.test("an operator knows the line that called it, and its gradient has that of the operator", () => {
+  const graph = new Graph("places");
+  const x = graph.input("x", [2, 3]);
+  const y = ops.l2Normalize(x);
+  const line = Number(/graph_test\.ts:(\d+):/.exec(String(y.node!.origin))![1]);
+  for (const node of graph.nodes) {
+    assert.match(String(node.origin), new RegExp(`graph_test\\.ts:${line}:\\d+$`));
+  }
+  const before = graph.nodes.length + 1;
+  gradients(ops.reduceSum(y), [x]);
+  for (const node of graph.nodes.slice(before)) {
+    // The sum of what arrives at the target belongs to whoever asked for it.
+    if (node.op === "Add") continue;
+    assert.match(String(node.origin), new RegExp(`graph_test\\.ts:${line}:`), node.op);
+  }
 });
