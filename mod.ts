@@ -54,6 +54,7 @@ export * from "./plugins/methods/ovsnet.ts";
 
 // Text, images, metrics, optimisation.
 export * from "./lib/text/bpe.ts";
+export { ClipTokenizer, type ClipVocabulary } from "./lib/text/clip_tokenizer.ts";
 export * from "./lib/image/image.ts";
 export * from "./lib/image/segments.ts";
 export * from "./lib/image/coco_rle.ts";

@@ -82,7 +82,7 @@ fuzz("the index of sharded files", () => {
 }, async (bytes) => {
   // The folder holds any file whose name is a plain one.
   const file = await openSharded(source(bytes), (name) => {
-    assert.ok(!name.includes("..") && !name.startsWith("/"), name);
+    assert.ok(!name.split("/").includes("..") && !name.startsWith("/"), name);
     return Promise.resolve(shard);
   });
   await readAll(file, 1 << 20);
@@ -128,7 +128,7 @@ const folder: Record<string, Uint8Array> = {
 fuzz("ONNX", async () => [parts.model, await fixtureBytes("foreign.onnx")], async (bytes) => {
   const file = await openOnnx(source(bytes), {
     sibling(path) {
-      assert.ok(!path.includes("..") && !path.startsWith("/"), path);
+      assert.ok(!path.split("/").includes("..") && !path.startsWith("/"), path);
       return Promise.resolve(bytesSource("damaged folder", folder[path] ?? new Uint8Array(0)));
     },
   });
