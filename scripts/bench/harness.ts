@@ -14,10 +14,8 @@ export interface Side {
    *   memory of the device that computed it.
    */
   time(times: number): Promise<number>;
-  /** Runs the task once more and reads its result, to be compared with the other side's. */
-  result(): Promise<ArrayLike<number>>;
-  /** The most device memory in use at once during a run, in bytes; where it can be told. */
-  peakBytes?(): Promise<number>;
+  /** Runs the task once more and reads its result; absent where it is another one by design. */
+  result?(): Promise<ArrayLike<number>>;
   /** Frees what it holds. */
   dispose(): Promise<void>;
 }
@@ -28,6 +26,8 @@ export interface Competitor<Task> {
   readonly name: string;
   /** Its version. */
   readonly version: string;
+  /** The WebGPU device that it works on, where there is one to count the memory of. */
+  readonly gpu?: GPUDevice | null;
   /**
    * Puts a task's inputs in place and compiles what can be compiled ahead.
    *
@@ -46,12 +46,14 @@ export interface Budget {
   readonly sample: number;
   /** A peer that takes longer than this many milliseconds for one run is not measured. */
   readonly limit: number;
+  /** Milliseconds of rest before each turn, in which the threads of the other side go to sleep. */
+  readonly pause: number;
 }
 
 /** Budgets by name. */
 export const budgets: { readonly [Name in "full" | "quick"]: Budget } = {
-  full: { row: 8_000, rounds: 25, sample: 20, limit: 60_000 },
-  quick: { row: 1_000, rounds: 5, sample: 2, limit: 10_000 },
+  full: { row: 8_000, rounds: 25, sample: 20, limit: 60_000, pause: 10 },
+  quick: { row: 1_000, rounds: 5, sample: 2, limit: 10_000, pause: 5 },
 };
 
 /** What was measured of a pair. */
@@ -66,25 +68,32 @@ export interface Measurement {
   readonly rounds: number;
 }
 
-/** The median; of an even number of values, the mean of the middle two. */
+/** The median; of an even number of values, the mean of the middle two; NaN of none. */
 export function median(values: readonly number[]): number {
-  if (values.length === 0) return NaN;
   const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1
-    ? sorted[middle]!
-    : (sorted[middle - 1]! + sorted[middle]!) / 2;
+  const middle = sorted.length / 2;
+  return Number.isInteger(middle)
+    ? (sorted[middle - 1]! + sorted[middle]!) / 2
+    : sorted[Math.floor(middle)]!;
 }
 
-/** How often a run that takes `ms` is repeated within one round. */
+/** How often a run that takes `ms` is repeated within one round, to last `sample`. */
 export function repeatsFor(ms: number, sample: number): number {
   return Math.min(1000, Math.max(1, Math.ceil(sample / Math.max(ms, 1e-3))));
 }
 
+/** Runs a side until it is warm. */
+export async function warmUp(side: Side, budget: Budget): Promise<number> {
+  // The first run compiles; unless it is long, it tells little about the next.
+  let ms = await side.time(1);
+  for (let i = 0; i < 2 && ms < budget.row / 4; i++) ms = await side.time(1);
+  return ms;
+}
+
 /**
  * Times two sides in turn. Each must have been warmed up. The order within a round alternates, so
- * that neither gains from what the other leaves in caches; a slow machine slows both of a round,
- * which the ratio of that round cancels.
+ * that neither gains from what the other leaves in caches; what else the machine does slows both
+ * of a round, and the ratio of that round cancels it.
  *
  * @param ours This project.
  * @param peer The other side.
@@ -95,23 +104,23 @@ export function repeatsFor(ms: number, sample: number): number {
 export async function measurePair(
   ours: Side,
   peer: Side,
-  guess: { ms: number; peerMs: number },
+  guess: { readonly ms: number; readonly peerMs: number },
   budget: Budget,
 ): Promise<Measurement> {
+  const times: number[] = [], peerTimes: number[] = [];
+  const turn = async (side: Side, repeats: number, into: number[]) => {
+    await new Promise((resolve) => setTimeout(resolve, budget.pause));
+    into.push(await side.time(repeats) / repeats);
+  };
   const repeats = repeatsFor(guess.ms, budget.sample);
   const peerRepeats = repeatsFor(guess.peerMs, budget.sample);
-  const times: number[] = [], peerTimes: number[] = [];
   const begin = performance.now();
   for (let round = 0; round < budget.rounds; round++) {
     const elapsed = performance.now() - begin;
     if (round >= 3 ? elapsed > budget.row : round >= 1 && elapsed > 2 * budget.row) break;
-    const one = async () => {
-      times.push(await ours.time(repeats) / repeats);
-    };
-    const other = async () => {
-      peerTimes.push(await peer.time(peerRepeats) / peerRepeats);
-    };
-    for (const turn of round % 2 === 0 ? [one, other] : [other, one]) await turn();
+    if (round % 2 === 0) await turn(ours, repeats, times);
+    await turn(peer, peerRepeats, peerTimes);
+    if (round % 2 === 1) await turn(ours, repeats, times);
   }
   return {
     ms: median(times),

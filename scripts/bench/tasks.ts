@@ -14,6 +14,8 @@ export interface PoolingTask {
   readonly features: HostTensor<"float32">;
   /** N×h'×w'. */
   readonly maskLogits: HostTensor<"float32">;
+  /** N×D, what gradients start from; where they are taken. */
+  readonly cotangent?: HostTensor<"float32">;
 }
 
 /** GFA to its limit, with the softmax affinity; both outputs. */
@@ -24,6 +26,10 @@ export interface GfaTask {
   readonly clip: HostTensor<"float32">;
   /** N_Q×D. */
   readonly query: HostTensor<"float32">;
+  /** N_C×D, what gradients start from; where they are taken. */
+  readonly clipCotangent?: HostTensor<"float32">;
+  /** N_Q×D, likewise. */
+  readonly queryCotangent?: HostTensor<"float32">;
   /** In (0, 1). */
   readonly omega: number;
   /** Above 0. */
@@ -83,7 +89,12 @@ export function noise(rng: Rng, shape: readonly number[]): HostTensor<"float32">
  *
  * @returns N×h×w.
  */
-export function blobs(rng: Rng, masks: number, height: number, width: number): HostTensor<"float32"> {
+export function blobs(
+  rng: Rng,
+  masks: number,
+  height: number,
+  width: number,
+): HostTensor<"float32"> {
   const tensor = float32([masks, height, width]);
   for (let n = 0, at = 0; n < masks; n++) {
     const cx = rng.uniform(), cy = rng.uniform();

@@ -2,10 +2,11 @@
  * jax-js, on WebGPU and on Wasm.
  *
  * Each task is one jitted function over arrays that are already on the device. Pooling is an
- * einsum of the thresholded masks and the features. GFA solves the small system with
- * `numpy.linalg.solve` or sums the Neumann series by repeated squaring, whichever was faster on
- * that backend (see `solves`). Classification goes over bands of rows, and over the classes in
- * groups that fit a binding, keeping the best class so far: jax-js has no resize, so a band's rows
+ * einsum of the thresholded masks and the features, which was its quickest order of the axes. GFA
+ * sums the Neumann series by repeated squaring: `numpy.linalg.solve` can't be jitted and was
+ * slower, 29 ms for a system of 100 on Wasm where the whole of this took 14 ms, 298 ms and 93 ms
+ * on a software WebGPU adapter. Classification goes over bands of rows, and over the classes in
+ * groups that fit a binding, keeping the best class so far; jax-js has no resize, so a band's rows
  * and columns are gathered and blended.
  *
  * @module
@@ -20,6 +21,7 @@ import {
   numpy as np,
 } from "@jax-js/jax";
 import type { HostTensor } from "../../../lib/tensor.ts";
+import { joined } from "../contest.ts";
 import type { Competitor, Side } from "../harness.ts";
 import type { ClassificationTask, GfaTask, KernelTask, PoolingTask } from "../tasks.ts";
 import { bandPlan, resizeTaps } from "./bands.ts";
@@ -60,38 +62,28 @@ function pooling({ features, maskLogits }: PoolingTask) {
   return { inputs, run: () => [run(inputs[0].ref, inputs[1].ref)] };
 }
 
-function gfa({ clip, query, omega, lambda }: GfaTask, backend: Backend) {
-  const normalize = (x: np.Array) =>
-    x.ref.div(np.sqrt(np.square(x).sum(1, { keepdims: true })));
+function gfa({ clip, query, omega, lambda }: GfaTask) {
+  const normalize = (x: np.Array) => x.ref.div(np.sqrt(np.square(x).sum(1, { keepdims: true })));
   const run = jit((rawClip: np.Array, rawQuery: np.Array) => {
     const c = normalize(rawClip), q = normalize(rawQuery);
     const z = nn.softmax(np.einsum("id,jd->ij", c.ref, q.ref).mul(lambda), 1);
     const p = z.ref.div(z.ref.sum(0, { keepdims: true }));
     const system = np.einsum("ij,ik->jk", p.ref, z.ref);
     const right = q.add(np.einsum("ij,id->jd", p, c.ref).mul(omega)).mul(1 - omega);
-    let fused: np.Array;
-    if (solves[backend]) {
-      const n = system.shape[0]!;
-      fused = np.linalg.solve(np.eye(n).sub(system.mul(omega ** 2)), right);
-    } else {
-      // After k rounds the terms 0 … 2ᵏ − 1 are in.
-      fused = right;
-      let power = system.mul(omega ** 2);
-      for (let terms = 1; omega ** (2 * terms) > 2 ** -25; terms *= 2) {
-        fused = fused.ref.add(np.matmul(power.ref, fused));
-        if (omega ** (4 * terms) > 2 ** -25) power = np.matmul(power.ref, power);
-      }
-      power.dispose();
+    // After k rounds the terms 0 … 2ᵏ − 1 are in.
+    let fused = right;
+    let power = system.mul(omega ** 2);
+    for (let terms = 1; omega ** (2 * terms) > 2 ** -25; terms *= 2) {
+      if (terms > 1) power = np.matmul(power.ref, power);
+      fused = fused.ref.add(np.matmul(power.ref, fused));
     }
+    power.dispose();
     const fusedClip = np.matmul(z, fused.ref).mul(omega).add(c.mul(1 - omega));
     return [fusedClip, fused];
   });
   const inputs = [put(clip), put(query)] as const;
   return { inputs, run: () => run(inputs[0].ref, inputs[1].ref) as np.Array[] };
 }
-
-/** Whether `numpy.linalg.solve` beats the series: measured at N 100 and 250. */
-const solves: Record<Backend, boolean> = { wasm: false, webgpu: false };
 
 function classification(task: ClassificationTask, backend: Backend) {
   const { maskLogits, height, width } = task;
@@ -158,7 +150,7 @@ async function open(task: KernelTask, backend: Backend): Promise<Side> {
   const { inputs, run } = task.kernel === "pooling"
     ? pooling(task)
     : task.kernel === "gfa"
-    ? gfa(task, backend)
+    ? gfa(task)
     : classification(task, backend);
   await blockUntilReady(inputs.map((input) => input.ref));
   const settle = async (outputs: np.Array[]) => {
@@ -182,7 +174,7 @@ async function open(task: KernelTask, backend: Backend): Promise<Side> {
       const data = await Promise.all(outputs.map((output) => output.data()));
       // Of a classification the odd ones are the labels.
       const kept = task.kernel === "classification" ? data.filter((_, i) => i % 2 === 1) : data;
-      return kept.flatMap((part) => Array.from(part as Float32Array));
+      return joined(kept);
     },
     dispose() {
       for (const input of inputs) input.dispose();
@@ -194,14 +186,15 @@ async function open(task: KernelTask, backend: Backend): Promise<Side> {
 /**
  * jax-js on one of its backends.
  *
- * @returns null where the backend can't be had.
+ * @throws {Error} If the backend can't be had.
  */
-export async function jaxJs(backend: Backend, version: string): Promise<Competitor<KernelTask> | null> {
+export async function jaxJs(backend: Backend, version: string): Promise<Competitor<KernelTask>> {
   const backends = await init(backend);
-  if (!backends.includes(backend)) return null;
+  if (!backends.includes(backend)) throw new Error(`jax-js finds no ${backend} here`);
   return {
     name: `jax-js ${backend === "wasm" ? "Wasm" : "WebGPU"}`,
     version,
+    gpu: backend === "webgpu" ? getWebGPUDevice() : null,
     open: (task) => open(task, backend),
   };
 }

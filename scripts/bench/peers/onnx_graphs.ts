@@ -58,8 +58,7 @@ function pooling({ features, maskLogits }: PoolingTask): OnnxTask {
 /** ONNX has no solver: the Neumann series, by repeated squaring up to 2⁻²⁵. */
 function gfa({ clip, query, omega, lambda }: GfaTask): OnnxTask {
   const graph = new Graph("gfa");
-  const normalize = (x: Value) =>
-    ops.div(x, ops.sqrt(ops.reduceSum(ops.mul(x, x), [1], true)));
+  const normalize = (x: Value) => ops.div(x, ops.sqrt(ops.reduceSum(ops.mul(x, x), [1], true)));
   const c = normalize(graph.input("clip", clip.shape));
   const q = normalize(graph.input("query", query.shape));
   const z = ops.softmax(ops.mul(ops.gemm(c, q, { transposeB: true }), lambda), 1);
@@ -67,8 +66,8 @@ function gfa({ clip, query, omega, lambda }: GfaTask): OnnxTask {
   let power = ops.mul(ops.matMul(p, z), omega ** 2);
   let fused = ops.mul(ops.add(q, ops.mul(ops.matMul(p, c), omega)), 1 - omega);
   for (let terms = 1; omega ** (2 * terms) > 2 ** -25; terms *= 2) {
+    if (terms > 1) power = ops.matMul(power, power);
     fused = ops.add(fused, ops.matMul(power, fused));
-    if (omega ** (4 * terms) > 2 ** -25) power = ops.matMul(power, power);
   }
   graph.output("fusedClip", ops.add(ops.mul(ops.matMul(z, fused), omega), ops.mul(c, 1 - omega)));
   graph.output("fusedQuery", fused);

@@ -10,15 +10,25 @@ import * as ops from "../../../lib/graph/ops.ts";
 import type { Engine } from "../../../lib/runtime.ts";
 import { HostTensor, type Tensor } from "../../../lib/tensor.ts";
 import { GpuTensor } from "../../../kernels/dispatch/gpu_tensor.ts";
+import { joined } from "../contest.ts";
 import type { Competitor, Side } from "../harness.ts";
 import type { KernelTask, PoolingTask } from "../tasks.ts";
-import { onnxTask, type OnnxTask } from "./onnx_graphs.ts";
+import { type OnnxTask, onnxTask } from "./onnx_graphs.ts";
 
-/** The graph of each task, on an engine. */
-export function bareOrt(name: string, version: string, engine: Engine, gpu: GPUDevice | null) {
+/** An engine and its version. */
+export interface BareEngine {
+  /** Loads graphs. */
+  readonly engine: Engine;
+  /** Of the package. */
+  readonly version: string;
+}
+
+/** The graph of each task: on the CPU, or on a device. */
+export function bareOrt({ engine, version }: BareEngine, gpu: GPUDevice | null) {
   return {
-    name,
+    name: gpu ? "onnxruntime-web WebGPU" : "onnxruntime-node",
     version,
+    gpu,
     open: (task) => openGraph(engine, gpu, onnxTask(task)),
   } satisfies Competitor<KernelTask>;
 }
@@ -27,12 +37,12 @@ export function bareOrt(name: string, version: string, engine: Engine, gpu: GPUD
  * The matrix product of pooling alone: the 0/1 weights, ready-made, times the features, which are
  * P×D, the faster order. What is left of mask pooling when all else were free.
  */
-export function bareProduct(name: string, version: string, engine: Engine) {
+export function bareProduct({ engine, version }: BareEngine) {
   return {
-    name,
+    name: "onnxruntime-node MatMul",
     version,
     open(task) {
-      const { features, maskLogits } = task;
+      const { features, maskLogits } = task as PoolingTask;
       const [d, h, w] = features.shape as [number, number, number];
       const n = maskLogits.shape[0]!;
       const graph = new Graph("product");
@@ -52,7 +62,7 @@ export function bareProduct(name: string, version: string, engine: Engine) {
         outputs: [],
       });
     },
-  } satisfies Competitor<PoolingTask>;
+  } satisfies Competitor<KernelTask>;
 }
 
 async function openGraph(engine: Engine, gpu: GPUDevice | null, graph: OnnxTask): Promise<Side> {
@@ -74,12 +84,14 @@ async function openGraph(engine: Engine, gpu: GPUDevice | null, graph: OnnxTask)
       }
       return performance.now() - begin;
     },
-    async result() {
-      const outputs = await session.run(inputs);
-      const data = await Promise.all(graph.outputs.map((name) => outputs[name]!.read()));
-      for (const output of Object.values(outputs)) output.dispose();
-      return data.flatMap((part) => Array.from(part as Float32Array | Int32Array));
-    },
+    ...(graph.outputs.length === 0 ? {} : {
+      async result() {
+        const outputs = await session.run(inputs);
+        const data = await Promise.all(graph.outputs.map((name) => outputs[name]!.read()));
+        for (const output of Object.values(outputs)) output.dispose();
+        return joined(data as (Float32Array | Int32Array)[]);
+      },
+    }),
     async dispose() {
       for (const input of Object.values(inputs)) input.dispose();
       await session.dispose();

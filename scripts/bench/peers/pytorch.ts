@@ -13,9 +13,11 @@ import type { KernelTask } from "../tasks.ts";
 export interface PyTorch {
   /** PyTorch's version. */
   readonly version: string;
-  /** The name of the CUDA device; null where there is none. */
-  readonly cuda: string | null;
-  /** The competitor on one of its devices. */
+  /**
+   * The competitor on one of its devices.
+   *
+   * @throws {NoPyTorch} Where there is no such device.
+   */
   on(device: "cpu" | "cuda"): Competitor<KernelTask>;
   /** Ends the process. */
   close(): Promise<void>;
@@ -26,8 +28,8 @@ export class NoPyTorch extends Error {
   /** @param reason What Python said. */
   constructor(reason: string) {
     super(
-      `PyTorch is left out (${reason}); \`pip install torch numpy\` brings it, ` +
-        `and OVS_PYTHON names another Python than python3`,
+      `${reason}; \`pip install torch numpy\` brings PyTorch, and OVS_PYTHON names another ` +
+        `Python than python3`,
     );
   }
 }
@@ -117,12 +119,14 @@ export async function startPyTorch(threads: number): Promise<PyTorch> {
   };
   return {
     version,
-    cuda: typeof hello.cuda === "string" ? hello.cuda : null,
-    on: (device) => ({
-      name: device === "cpu" ? "PyTorch CPU" : "PyTorch CUDA",
-      version,
-      open: (task) => open(task, device),
-    }),
+    on(device) {
+      if (device === "cuda" && !hello.cuda) throw new NoPyTorch("this PyTorch has no CUDA device");
+      return {
+        name: device === "cpu" ? "PyTorch CPU" : "PyTorch CUDA",
+        version,
+        open: (task) => open(task, device),
+      };
+    },
     async close() {
       await writer.close();
       await child.status;
