@@ -347,10 +347,35 @@ gpuTest("NaN and infinity are refused by name when asked", async (gpu) => {
     names(/mask pooling: the gradient by pooled\[0, 1, 1\] is Infinity/),
   );
   if (gpu.features.has("shader-f16")) {
-    await assert.rejects(
-      kernel.run({ ...input, features: halves(bad.features) }),
-      names(where),
-    );
+    const half = { features: halves(bad.features), maskLogits: halves(input.maskLogits) };
+    await assert.rejects(kernel.run(half), names(where));
+  }
+});
+
+gpuTest("NaN is found where no mask covers it, and overflow isn't taken for it", async (gpu) => {
+  // With both kernels of the matrix product, and whether results or inputs are searched.
+  const shape = { height: 8, width: 8, maskHeight: 8, maskWidth: 8 };
+  const context = KernelContext.of(gpu);
+  const { software } = context;
+  using kernel = new GpuMaskPooling(gpu, { mode: "hard", checkFinite: true });
+  for (const [channels, masks] of [[6, 3], [64, 40]] as const) {
+    const { features } = draw({ mode: "hard", batch: null, ...shape, channels, masks, seed: 2 });
+    const maskLogits = float32([masks, 8, 8]);
+    for (context.software of [software, false]) {
+      for (const value of [NaN, Infinity]) {
+        const data = (features.data as Float32Array).slice();
+        data[70] = value;
+        await assert.rejects(
+          kernel.run({ features: float32(features.shape, data), maskLogits }),
+          (error) => error instanceof InputError && /features\[1, 0, 6\] is /.test(error.message),
+        );
+      }
+    }
+    context.software = software;
+    const huge = float32(features.shape, (features.data as Float32Array).map(() => 3e38));
+    const all = float32([masks, 8, 8], new Float32Array(masks * 64).fill(1));
+    using out = await kernel.run({ features: huge, maskLogits: all });
+    assert.equal((await out.pooled.read())[0], Infinity);
   }
 });
 
