@@ -64,4 +64,6 @@ export * from "./lib/image/indexed_png.ts";
 export * from "./lib/metrics/confusion_matrix.ts";
 export { assign } from "./lib/matching/hungarian.ts";
 export * from "./lib/optim/adamw.ts";
+export * from "./lib/optim/ema.ts";
+export * from "./lib/optim/gradient_accumulator.ts";
 export * from "./lib/optim/schedules.ts";

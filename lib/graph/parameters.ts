@@ -6,7 +6,7 @@
  */
 import { ModelError, ShapeError } from "../errors.ts";
 import type { Rng } from "../rng.ts";
-import { float32, sizeOf } from "../tensor.ts";
+import { float32, formatShape, sizeOf } from "../tensor.ts";
 import type { Graph, Value } from "./graph.ts";
 import { concat, reshape, split } from "./ops.ts";
 
@@ -75,10 +75,12 @@ export class ParameterLayout {
   readonly entries: readonly ParameterEntry[];
   /** The number of elements in all. */
   readonly size: number;
+  readonly #byName: ReadonlyMap<string, ParameterEntry>;
 
   /** @param entries The parameters in order. */
   constructor(entries: readonly ParameterEntry[]) {
     this.entries = entries;
+    this.#byName = new Map(entries.map((entry) => [entry.name, entry]));
     this.size = entries.reduce((n, entry) => n + sizeOf(entry.shape), 0);
   }
 
@@ -128,6 +130,17 @@ export class ParameterLayout {
   }
 
   /**
+   * For training of large networks: every parameter is a graph input of its own name, so that no
+   * vector has to be cut up.
+   */
+  scopeOfInputs(graph: Graph): ParameterScope {
+    return new ParameterScope(graph, (name, shape) => {
+      this.find(name, shape);
+      return graph.input(name, shape);
+    });
+  }
+
+  /**
    * For export: every parameter is an initialiser of the graph.
    *
    * @throws {ModelError} If the network asks for a parameter that isn't in the layout.
@@ -151,9 +164,43 @@ export class ParameterLayout {
     return mask;
   }
 
+  /**
+   * The places of some parameters in the flat vector, neighbours joined: what an optimiser's groups
+   * are made of.
+   *
+   * @param wanted Called with each parameter.
+   */
+  ranges(wanted: (entry: ParameterEntry) => boolean): [start: number, end: number][] {
+    const ranges: [number, number][] = [];
+    for (const entry of this.entries) {
+      if (!wanted(entry)) continue;
+      const end = entry.offset + sizeOf(entry.shape);
+      const last = ranges.at(-1);
+      if (last?.[1] === entry.offset) last[1] = end;
+      else ranges.push([entry.offset, end]);
+    }
+    return ranges;
+  }
+
+  /** One line per parameter, indented as the tree of their names is. */
+  toString(): string {
+    const lines: string[] = [];
+    let path: string[] = [];
+    for (const { name, shape } of this.entries) {
+      const parts = name.split(".");
+      const parents = parts.slice(0, -1);
+      let depth = 0;
+      while (depth < parents.length && parents[depth] === path[depth]) depth++;
+      for (; depth < parents.length; depth++) lines.push("  ".repeat(depth) + parents[depth]);
+      lines.push(`${"  ".repeat(parents.length)}${parts.at(-1)} ${formatShape(shape)}`);
+      path = parents;
+    }
+    return lines.join("\n");
+  }
+
   /** The entry of a parameter; for scopes. */
   find(name: string, shape: readonly number[]): ParameterEntry {
-    const entry = this.entries.find((e) => e.name === name);
+    const entry = this.#byName.get(name);
     if (entry === undefined) throw new ModelError(`the network has no parameter "${name}"`);
     if (entry.shape.join() !== shape.join()) {
       throw new ModelError(
@@ -175,9 +222,9 @@ export class FlatParameters {
   constructor(layout: ParameterLayout, flat: Value) {
     this.#layout = layout;
     this.#pieces = split(flat, layout.entries.map((entry) => sizeOf(entry.shape)), 0);
+    const pieces = new Map(layout.entries.map(({ name }, i) => [name, this.#pieces[i]!]));
     this.scope = new ParameterScope(flat.graph, (name, shape) => {
-      const entry = layout.find(name, shape);
-      return reshape(this.#pieces[layout.entries.indexOf(entry)]!, shape);
+      return reshape(pieces.get(layout.find(name, shape).name)!, shape);
     });
   }
 

@@ -8,6 +8,16 @@ import { OptionError, ShapeError } from "../errors.ts";
 /** A run of parameters, `start` included, `end` not. */
 export type ParameterRange = readonly [start: number, end: number];
 
+/** Parameters that are treated alike. */
+export interface ParameterGroup {
+  /** Which parameters; no other group may have them. */
+  readonly ranges: readonly ParameterRange[];
+  /** What the step's learning rate is multiplied by, at least 0; 1 where left out. */
+  readonly rate?: number;
+  /** Weight decay of these parameters in place of the general one. */
+  readonly weightDecay?: number;
+}
+
 /** Options of {@linkcode AdamW}. */
 export interface AdamWOptions {
   /** Number of parameters. */
@@ -23,6 +33,11 @@ export interface AdamWOptions {
    * all of them where left out. Biases, norms and temperatures usually don't.
    */
   readonly decayMask?: Uint8Array | readonly ParameterRange[];
+  /**
+   * Parameters with a rate or a decay of their own: a smaller rate for a pretrained backbone, say.
+   * What no group names has the general ones. Where `decayMask` says so, no group decays.
+   */
+  readonly groups?: readonly ParameterGroup[];
 }
 
 /** What {@linkcode AdamW.save} keeps: the moments and the number of steps taken. */
@@ -59,9 +74,7 @@ export class AdamW {
   readonly #beta1: number;
   readonly #beta2: number;
   readonly #epsilon: number;
-  readonly #weightDecay: number;
-  /** Runs of equal treatment that tile [0, size), so that the inner loop never branches. */
-  readonly #runs: readonly { start: number; end: number; decays: boolean }[];
+  readonly #runs: readonly Run[];
   readonly #m: Float32Array;
   readonly #v: Float32Array;
   #step = 0;
@@ -71,7 +84,8 @@ export class AdamW {
    * @throws {OptionError} If one is out of its domain; the message names it.
    */
   constructor(options: AdamWOptions) {
-    const { size, betas = [0.9, 0.999], epsilon = 1e-8, weightDecay = 0.01, decayMask } = options;
+    const { size, betas = [0.9, 0.999], epsilon = 1e-8, weightDecay = 0.01 } = options;
+    const { decayMask = [[0, size]], groups = [] } = options;
     const check = (ok: boolean, name: string, value: unknown, domain: string) => {
       if (!ok) throw new OptionError(`AdamW: ${name} is ${value}; it must be ${domain}`);
     };
@@ -81,13 +95,22 @@ export class AdamW {
     });
     check(epsilon > 0 && epsilon < Infinity, "epsilon", epsilon, "above 0");
     check(weightDecay >= 0 && weightDecay < Infinity, "weightDecay", weightDecay, "at least 0");
+    groups.forEach((group, i) => {
+      for (const key of ["rate", "weightDecay"] as const) {
+        const value = group[key] ?? 0;
+        check(value >= 0 && value < Infinity, `groups[${i}].${key}`, value, "at least 0");
+      }
+    });
     this.size = size;
     [this.#beta1, this.#beta2] = betas;
     this.#epsilon = epsilon;
-    this.#weightDecay = weightDecay;
-    this.#runs = decayMask instanceof Uint8Array
-      ? runsOfMask(decayMask, size)
-      : runsOfRanges(decayMask ?? [[0, size]], size);
+    const decays = decayMask instanceof Uint8Array ? decayMask : maskOf(decayMask, size);
+    if (decays.length !== size) {
+      throw new OptionError(
+        `AdamW: decayMask has ${decays.length} flags; there are ${size} parameters`,
+      );
+    }
+    this.#runs = runsOf(decays, groups, weightDecay);
     this.#m = new Float32Array(size);
     this.#v = new Float32Array(size);
   }
@@ -121,11 +144,12 @@ export class AdamW {
     const t = ++this.#step;
     const b1 = this.#beta1, b2 = this.#beta2, m = this.#m, v = this.#v;
     const c1 = 1 - b1, c2 = 1 - b2;
-    const rate = learningRate / (1 - b1 ** t);
+    const correction = 1 / (1 - b1 ** t);
     const rootCorrection = 1 / Math.sqrt(1 - b2 ** t);
     const epsilon = this.#epsilon;
-    for (const { start, end, decays } of this.#runs) {
-      const keep = decays ? 1 - learningRate * this.#weightDecay : 1;
+    for (const { start, end, rate: own, decay } of this.#runs) {
+      const rate = learningRate * own * correction;
+      const keep = 1 - learningRate * own * decay;
       for (let i = start; i < end; i++) {
         const g = grads[i]!;
         const mi = b1 * m[i]! + c1 * g;
@@ -166,36 +190,63 @@ export class AdamW {
   }
 }
 
-function runsOfMask(mask: Uint8Array, size: number) {
-  if (mask.length !== size) {
-    throw new OptionError(
-      `AdamW: decayMask has ${mask.length} flags; there are ${size} parameters`,
-    );
+/** Neighbours that are treated alike; runs tile all parameters, so that no inner loop branches. */
+interface Run {
+  readonly start: number;
+  readonly end: number;
+  readonly rate: number;
+  readonly decay: number;
+}
+
+function runsOf(
+  decays: Uint8Array,
+  groups: readonly ParameterGroup[],
+  weightDecay: number,
+): Run[] {
+  const size = decays.length;
+  const group = new Uint32Array(size);
+  for (const [i, { ranges }] of groups.entries()) {
+    for (const [start, end] of ranges) {
+      checkRange(`groups[${i}]`, start, end, size);
+      const taken = group.subarray(start, end).find((other) => other !== 0 && other !== i + 1);
+      if (taken !== undefined) {
+        throw new OptionError(
+          `AdamW: groups[${i}] and groups[${taken - 1}] share parameters of ${start} to ${end}`,
+        );
+      }
+      group.fill(i + 1, start, end);
+    }
   }
-  const runs: { start: number; end: number; decays: boolean }[] = [];
+  const runs: Run[] = [];
   for (let start = 0; start < size;) {
-    const decays = mask[start] !== 0;
+    const own = groups[group[start]! - 1];
+    const flag = decays[start] !== 0;
     let end = start + 1;
-    while (end < size && (mask[end] !== 0) === decays) end++;
-    runs.push({ start, end, decays });
+    while (end < size && group[end] === group[start] && (decays[end] !== 0) === flag) end++;
+    const decay = flag ? own?.weightDecay ?? weightDecay : 0;
+    runs.push({ start, end, rate: own?.rate ?? 1, decay });
     start = end;
   }
   return runs;
 }
 
-function runsOfRanges(ranges: readonly ParameterRange[], size: number) {
+function maskOf(ranges: readonly ParameterRange[], size: number): Uint8Array {
   const mask = new Uint8Array(size);
   for (const [start, end] of ranges) {
-    if (
-      !Number.isInteger(start) || !Number.isInteger(end) || start < 0 || end < start || end > size
-    ) {
-      throw new OptionError(
-        `AdamW: decayMask range ${start} to ${end} does not lie within 0 to ${size}`,
-      );
-    }
+    checkRange("decayMask", start, end, size);
     mask.fill(1, start, end);
   }
-  return runsOfMask(mask, size);
+  return mask;
+}
+
+function checkRange(name: string, start: number, end: number, size: number): void {
+  if (
+    !Number.isInteger(start) || !Number.isInteger(end) || start < 0 || end < start || end > size
+  ) {
+    throw new OptionError(
+      `AdamW: ${name} range ${start} to ${end} does not lie within 0 to ${size}`,
+    );
+  }
 }
 
 /**

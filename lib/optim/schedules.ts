@@ -62,6 +62,49 @@ export function polynomialSchedule(options: PolynomialOptions): Schedule {
   return warmedUp("polynomialSchedule", options, (x) => (1 - x) ** power);
 }
 
+/** Options of {@linkcode stepSchedule}. */
+export interface StepOptions {
+  /** The rate from the end of the warm-up to the first milestone; above 0. */
+  readonly peak: number;
+  /** Steps from which on the rate is smaller, ascending. */
+  readonly milestones: readonly number[];
+  /** What the rate is multiplied by at each milestone, above 0; 0.1 where left out. */
+  readonly factor?: number;
+  /** Steps of linear warm-up, 0 where left out. */
+  readonly warmupSteps?: number;
+}
+
+/**
+ * Linear warm-up, then `peak · factor^n`, n being the number of milestones passed.
+ *
+ * @throws {OptionError} If an option is out of its domain; the message names it.
+ *
+ * @example
+ * ```ts
+ * import { stepSchedule } from "@ovstage/ovstage";
+ * const rate = stepSchedule({ peak: 1, milestones: [2, 3], factor: 0.5 });
+ * console.log([0, 1, 2, 3, 4].map(rate)); // [1, 1, 0.5, 0.25, 0.25]
+ * ```
+ */
+export function stepSchedule(options: StepOptions): Schedule {
+  const { peak, milestones, factor = 0.1, warmupSteps = 0 } = options;
+  const name = "stepSchedule";
+  check(name, peak > 0 && peak < Infinity, "peak", peak, "above 0");
+  check(name, factor > 0 && factor < Infinity, "factor", factor, "above 0");
+  const whole = Number.isInteger(warmupSteps) && warmupSteps >= 0;
+  check(name, whole, "warmupSteps", warmupSteps, "an integer of at least 0");
+  milestones.forEach((step, i) => {
+    const least = i === 0 ? 1 : milestones[i - 1]! + 1;
+    const fits = Number.isInteger(step) && step >= least;
+    check(name, fits, `milestones[${i}]`, step, `an integer of at least ${least}`);
+  });
+  return (step) => {
+    const passed = milestones.filter((milestone) => step >= milestone).length;
+    const warm = step < warmupSteps ? (Math.max(step, 0) + 1) / warmupSteps : 1;
+    return peak * warm * factor ** passed;
+  };
+}
+
 function warmedUp(name: string, options: ScheduleOptions, decay: (x: number) => number): Schedule {
   const { peak, totalSteps, warmupSteps = 0, final = 0 } = options;
   const count = (value: number, least: number) => Number.isInteger(value) && value >= least;

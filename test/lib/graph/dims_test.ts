@@ -88,7 +88,7 @@ Deno.test("what is added is taken away again, and like terms are one", () => {
   assert.equal(sumOf(["N", 1]), "(N+1)");
   assert.equal(sumOf(["N", "N"]), "2*N");
   assert.equal(sumOf(["N", 3, productOf(["N", -1])]), 3);
-  assert.equal(sumOf([sumOf(["N", 1]), sumOf(["N", "M", -1])]), "(2*N+M)");
+  assert.equal(sumOf([sumOf(["N", 1]), sumOf(["N", "M", -1])]), "(M+2*N)");
   assert.equal(sumOf(["N", -1]), "(N+-1)");
 });
 

@@ -43,6 +43,26 @@ Deno.test("a layout lists what a network asks for, one after another", () => {
   layout.entries.forEach(({ offset }, i) => assert.equal(mask[offset], Number(decays[i])));
 });
 
+Deno.test("a layout knows the places of parameters by their names, and prints their tree", () => {
+  assert.deepEqual(layout.ranges(({ name }) => name.startsWith("hidden.")), [[0, 24]]);
+  assert.deepEqual(layout.ranges(({ name }) => name.endsWith("bias")), [[16, 24], [32, 33]]);
+  assert.deepEqual(layout.ranges(() => false), []);
+  assert.equal(
+    String(layout),
+    ["hidden", "  weight 2×8", "  bias 8", "out", "  weight 8×1", "  bias 1"].join("\n"),
+  );
+  const graph = new Graph("inputs");
+  perceptron(layout.scopeOfInputs(graph), graph.input("x", ["B", 2]));
+  assert.deepEqual(
+    graph.inputs.slice(1).map(({ name }) => name),
+    layout.entries.map((e) => e.name),
+  );
+  assert.throws(
+    () => layout.scopeOfInputs(graph).parameter("nose", [1], { constant: 0 }),
+    ModelError,
+  );
+});
+
 Deno.test("parameters start from the generator alone, within two deviations", () => {
   const flat = layout.initialize(new Rng(5));
   assert.deepEqual(layout.initialize(new Rng(5)), flat);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import fixture from "../../fixtures/optim/adamw.json" with { type: "json" };
 import { OptionError, ShapeError } from "../../../lib/errors.ts";
-import { AdamW, clipByGlobalNorm } from "../../../lib/optim/adamw.ts";
+import { AdamW, clipByGlobalNorm, type ParameterGroup } from "../../../lib/optim/adamw.ts";
 
 const finite = fc.float({ min: -1000, max: 1000, noNaN: true });
 const vector = (length: number) =>
@@ -73,6 +73,23 @@ Deno.test("ranges, overlapping or empty ones too, say what a mask says", () => {
   }));
 });
 
+Deno.test("a group is an optimiser of its own", () => {
+  fc.assert(fc.property(vector(6), fc.array(vector(6), { maxLength: 4 }), (start, all) => {
+    const params = start.slice();
+    const groups = [{ ranges: [[1, 2], [4, 6]], rate: 0.25, weightDecay: 0.5 }] as const;
+    const optimizer = new AdamW({ size: 6, groups, decayMask: [[0, 5]], weightDecay: 0.1 });
+    // Parameter by parameter: rate and decay.
+    const own = [[1, 0.1], [0.25, 0.5], [1, 0.1], [1, 0.1], [0.25, 0.5], [0.25, 0]] as const;
+    const alone = own.map(([, weightDecay]) => new AdamW({ size: 1, weightDecay }));
+    const each = own.map((_, i) => start.slice(i, i + 1));
+    for (const grads of all) {
+      optimizer.step(params, grads, 0.5);
+      alone.forEach((one, i) => one.step(each[i]!, grads.slice(i, i + 1), 0.5 * own[i]![0]));
+    }
+    assert.deepEqual([...params], each.map(([value]) => value));
+  }));
+});
+
 Deno.test("a restored state goes on exactly as the original", () => {
   fc.assert(
     fc.property(vector(4), fc.array(vector(4), { minLength: 1, maxLength: 6 }), (start, all) => {
@@ -131,6 +148,14 @@ Deno.test("wrong options and sizes are named", () => {
   assert.throws(() => new AdamW({ size: 1, weightDecay: -1 }), /weightDecay is -1/);
   assert.throws(() => new AdamW({ size: 2, decayMask: new Uint8Array(3) }), /3 flags/);
   assert.throws(() => new AdamW({ size: 2, decayMask: [[1, 3]] }), /range 1 to 3/);
+  const groups = (...groups: ParameterGroup[]) => () => new AdamW({ size: 4, groups });
+  assert.throws(groups({ ranges: [[0, 1]], rate: -1 }), /groups\[0\]\.rate is -1/);
+  assert.throws(groups({ ranges: [], weightDecay: NaN }), /groups\[0\]\.weightDecay is NaN/);
+  assert.throws(groups({ ranges: [[3, 5]] }), /groups\[0\] range 3 to 5/);
+  assert.throws(
+    groups({ ranges: [[0, 2]] }, { ranges: [[3, 4], [1, 3]] }),
+    /groups\[1\] and groups\[0\] share parameters of 1 to 3/,
+  );
   const optimizer = new AdamW({ size: 2 });
   const two = new Float32Array(2);
   assert.throws(() => optimizer.step(two, new Float32Array(3), 0.1), ShapeError);

@@ -1,6 +1,11 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { cosineSchedule, polynomialSchedule, type Schedule } from "../../../lib/optim/schedules.ts";
+import {
+  cosineSchedule,
+  polynomialSchedule,
+  type Schedule,
+  stepSchedule,
+} from "../../../lib/optim/schedules.ts";
 
 const run = fc.record({
   peak: fc.double({ min: 1e-6, max: 10, noNaN: true }),
@@ -54,4 +59,12 @@ Deno.test("wrong options are named", () => {
   assert.throws(() => cosineSchedule({ ...good, warmupSteps: 11 }), /warmupSteps is 11/);
   assert.throws(() => cosineSchedule({ ...good, final: 2 }), /final is 2/);
   assert.throws(() => polynomialSchedule({ ...good, power: NaN }), /power is NaN/);
+  const steps = { peak: 1, milestones: [2, 5] };
+  assert.throws(() => stepSchedule({ ...steps, peak: NaN }), /stepSchedule: peak is NaN/);
+  assert.throws(() => stepSchedule({ ...steps, factor: 0 }), /factor is 0/);
+  assert.throws(() => stepSchedule({ ...steps, warmupSteps: -1 }), /warmupSteps is -1/);
+  assert.throws(
+    () => stepSchedule({ ...steps, milestones: [3, 3] }),
+    /milestones\[1\] is 3; it must be an integer of at least 4/,
+  );
 });
