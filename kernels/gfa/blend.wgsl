@@ -1,5 +1,5 @@
 // out[b][row][d] = alpha * x[b][row][d] + beta * out[b][row][d]; rows beyond x's only keep beta's
-// part. X is x's element type. One invocation per entry.
+// part. X is x's element type. One workgroup per row of out.
 
 struct Params {
   rows: u32,
@@ -26,21 +26,22 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let id = (group.x + group.y * groups.x) * 64u + local;
-  let column = id % params.columns;
-  let row = (id / params.columns) % params.out_rows;
-  let batch = id / (params.columns * params.out_rows);
+  let id = group.x + group.y * groups.x;
+  let row = id % params.out_rows;
+  let batch = id / params.out_rows;
   if (batch >= params.batches) {
     return;
   }
-  var value = 0.0;
-  if (row < params.rows) {
-    let at = params.offset + batch * params.batch_stride + row * params.stride + column;
-    value = params.alpha * f32(x[at]);
+  let source = params.offset + batch * params.batch_stride + row * params.stride;
+  let to = params.out_offset + batch * params.out_batch_stride + row * params.out_stride;
+  for (var column = local; column < params.columns; column += 64u) {
+    var value = 0.0;
+    if (row < params.rows) {
+      value = params.alpha * f32(x[source + column]);
+    }
+    if (params.beta != 0.0) {
+      value += params.beta * out[to + column];
+    }
+    out[to + column] = value;
   }
-  let to = params.out_offset + batch * params.out_batch_stride + row * params.out_stride + column;
-  if (params.beta != 0.0) {
-    value += params.beta * out[to];
-  }
-  out[to] = value;
 }

@@ -4,6 +4,8 @@
 //
 // Softmax's columns are normalised from the logits, not from Z: a column all of whose entries vanish
 // in float32 (a large lambda) still has its exact proportions, and nothing is divided by zero.
+//
+// One workgroup per row.
 
 struct Params {
   rows: u32, // of one batch
@@ -25,21 +27,22 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let at = (group.x + group.y * groups.x) * 64u + local;
-  let row = at / params.stride;
-  let column = at % params.stride;
+  let row = group.x + group.y * groups.x;
   let batch = row / params.rows;
   if (batch >= params.batches) {
     return;
   }
-  var value = 0.0;
-  if (column < params.columns) {
-    let place = batch * params.stride + column;
-    if (params.raw == 0u) {
-      value = exp(logits[at] - largest[place]) * row_sums[row] / sums[place];
-    } else if (sums[place] > 0.0) {
-      value = logits[at] / sums[place];
+  for (var column = local; column < params.stride; column += 64u) {
+    let at = row * params.stride + column;
+    var value = 0.0;
+    if (column < params.columns) {
+      let place = batch * params.stride + column;
+      if (params.raw == 0u) {
+        value = exp(logits[at] - largest[place]) * row_sums[row] / sums[place];
+      } else if (sums[place] > 0.0) {
+        value = logits[at] / sums[place];
+      }
     }
+    logits[at] = value;
   }
-  logits[at] = value;
 }

@@ -12,6 +12,7 @@ import columnDotsWgsl from "./column_dots.wgsl" with { type: "text" };
 import columnMergeWgsl from "./column_merge.wgsl" with { type: "text" };
 import columnPartialsWgsl from "./column_partials.wgsl" with { type: "text" };
 import columnsWgsl from "./columns.wgsl" with { type: "text" };
+import invertBlockWgsl from "./invert_block.wgsl" with { type: "text" };
 import largestWgsl from "./largest.wgsl" with { type: "text" };
 import normalizeWgsl from "./normalize.wgsl" with { type: "text" };
 import panelWgsl from "./panel.wgsl" with { type: "text" };
@@ -53,6 +54,7 @@ export const kernels = {
   columnMerge: plain("column_merge", columnMergeWgsl),
   columnPartials: plain("column_partials", columnPartialsWgsl),
   columns: plain("columns", columnsWgsl),
+  invertBlock: plain("invert_block", invertBlockWgsl),
   largest: reducing("largest", largestWgsl),
   panel: plain("panel", panelWgsl),
   rescale: reducing("rescale", rescaleWgsl),

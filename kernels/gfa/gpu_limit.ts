@@ -151,13 +151,9 @@ function recordElimination(program: Program, job: Job, system: Slot): void {
   for (let begin = 0; begin < padded; begin += blockRows) {
     const first = Math.min(begin + blockRows, padded);
     const rest = width - first;
-    const workgroups = 1 + Math.min(64, Math.ceil((padded + rest) * blockRows / 1024));
-    program.kernel(
-      kernels.panel,
-      images * workgroups,
-      [padded, width, images, begin, workgroups].map(u32),
-      [system, inverse, left, right],
-    );
+    const params = [padded, width, images, begin].map(u32);
+    program.kernel(kernels.invertBlock, images, params, [system, inverse]);
+    program.kernel(kernels.panel, images * (padded + blockRows), params, [system, left, right]);
     program.gemm(
       {
         batches: images,

@@ -108,7 +108,7 @@ export function recordBlend(
   const { channels, images } = job;
   program.kernel(
     blendKernel(from.layout.type ?? "f32"),
-    Math.ceil(images * rows.to * channels / 64),
+    images * rows.to,
     [
       ...[rows.from, rows.to, channels, images],
       ...[from.layout.offset, from.layout.rowStride, from.layout.batchStride],
@@ -235,7 +235,7 @@ export function recordWalk(
   for (const { rows, pt, rowSums } of parts) {
     program.kernel(
       kernels.columns,
-      Math.ceil(images * rows * padded / 64),
+      images * rows,
       [rows, queries, padded, images, raw].map(u32),
       [pt, rowSums, columnMaxima, columnSums],
     );

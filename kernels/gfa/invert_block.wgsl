@@ -1,0 +1,55 @@
+// The inverse of each system's diagonal block of up to 32 rows at begin, filled up to 32 x 32 by the
+// identity; Gauss-Jordan without pivoting. One workgroup per system, one invocation per column.
+
+struct Params {
+  rows: u32, // of one system
+  width: u32,
+  batches: u32,
+  begin: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> system: array<f32>; // [batches][rows][width]
+@group(0) @binding(2) var<storage, read_write> inverse: array<f32>; // [batches][32][32]
+
+var<workgroup> factors: array<f32, 32>;
+
+@compute @workgroup_size(32)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+) {
+  let batch = group.x + group.y * groups.x;
+  let inside = batch < params.batches;
+  let size = min(32u, params.rows - params.begin);
+  let corner = (batch * params.rows + params.begin) * params.width + params.begin;
+  var column: array<f32, 32>;
+  for (var i = 0u; i < 32u; i++) {
+    column[i] = select(0.0, 1.0, i == local);
+    if (inside && i < size && local < size) {
+      column[i] = system[corner + i * params.width + local];
+    }
+  }
+  for (var p = 0u; p < 32u; p++) {
+    if (local == p) {
+      for (var i = 0u; i < 32u; i++) {
+        factors[i] = column[i];
+      }
+    }
+    workgroupBarrier();
+    let pivot = 1.0 / factors[p];
+    let mine = select(column[p] * pivot, pivot, local == p);
+    let keep = select(1.0, 0.0, local == p);
+    for (var i = 0u; i < 32u; i++) {
+      column[i] = keep * column[i] - factors[i] * mine;
+    }
+    column[p] = mine;
+    workgroupBarrier();
+  }
+  if (inside) {
+    for (var i = 0u; i < 32u; i++) {
+      inverse[(batch * 32u + i) * 32u + local] = column[i];
+    }
+  }
+}
