@@ -4,3 +4,28 @@
  * @module
  */
 export * from "../lib/testing/mod.ts";
+export {
+  drawGfaCotangent,
+  drawGfaInput,
+  float16Tolerance,
+  float32Tolerance,
+  type GfaCase,
+  gfaCases,
+  type GfaImplementation,
+  gfaLaws,
+  type GfaLawsOptions,
+  type GfaNumbers,
+  type GfaTensors,
+  lawsOfGfa,
+} from "./gfa/laws.ts";
+export { kernelsOn, type KernelsOnDevice } from "./kernels_on.ts";
+export {
+  drawMaskPoolingInput,
+  lawsOfMaskPooling,
+  type MaskPoolingCase,
+  maskPoolingCases,
+  type MaskPoolingImplementation,
+  maskPoolingLaws,
+  type MaskPoolingNumbers,
+  type MaskPoolingTensors,
+} from "./mask_pooling/laws.ts";

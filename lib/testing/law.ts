@@ -72,7 +72,10 @@ export interface LawOf<Subject> {
   readonly name: string;
   /** Why a subject can't be judged ("the device lacks shader-f16"); null where it can. */
   lacks(subject: Subject): string | null;
-  /** Judges a subject; a broken law is a result, not an exception. */
+  /**
+   * Judges a subject; a broken law is a result, not an exception. Of a subject that lacks what the
+   * law is about no case is judged.
+   */
   run(subject: Subject, options: RunOptions): Promise<LawResult>;
 }
 
@@ -138,6 +141,9 @@ export function defineLaw<Subject, Case>(
     lacks: (subject) => settings.lacks?.(subject) ?? null,
     async run(subject, { seed, cases, concurrency = 1, path, ...options }) {
       const tolerance = options.tolerance ?? settings.tolerance ?? 0;
+      if (settings.lacks?.(subject)) {
+        return { name, cases: 0, seed, maxError: 0, tolerance, ok: true };
+      }
       let maxError = 0;
       let judged = 0;
       const isBroken = async (c: Case): Promise<Error | null> => {
@@ -162,14 +168,20 @@ export function defineLaw<Subject, Case>(
         // As many again, in place of those that can't tell.
         const drawn = fc.sample(arbitrary, { seed, numRuns: 2 * cases });
         let next = 0;
+        let running = 0;
         const work = async () => {
-          while (failures.length === 0 && judged < cases && next < drawn.length) {
+          while (failures.length === 0 && judged + running < cases && next < drawn.length) {
             const index = next++;
+            running++;
             const error = await isBroken(drawn[index]!);
+            running--;
             if (error !== null) failures.push({ index, c: drawn[index]!, error });
           }
         };
-        await Promise.all(Array.from({ length: Math.min(concurrency, cases) }, work));
+        // Whoever stopped since the others would do may have to go on where those can't tell.
+        while (failures.length === 0 && judged < cases && next < drawn.length) {
+          await Promise.all(Array.from({ length: concurrency }, work));
+        }
         if (failures.length === 0) {
           return judged > 0
             ? { ...result(), ok: true }

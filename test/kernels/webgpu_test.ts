@@ -66,8 +66,8 @@ const poolingCase = {
   seed: 4,
 } as const;
 
-gpuTest("the kernels obey their laws", async (_, gpu) => {
-  const results = await kernelConformance(gpu, 2025, cases);
+gpuTest("the kernels obey their laws", async (device) => {
+  const results = await kernelConformance(device, 2025, cases);
   assert.deepEqual(results.filter(({ ok }) => !ok).map(({ name, message }) => [name, message]), []);
 });
 

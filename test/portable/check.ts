@@ -8,8 +8,8 @@
 export interface Check {
   /** Unique among all checks. */
   readonly name: string;
-  /** Throws where something is wrong. */
-  run(): Promise<void> | void;
+  /** Throws where something is wrong, {@linkcode Skipped} where it can't tell; may return a remark. */
+  run(): Promise<string | void> | string | void;
 }
 
 /** How a check went. */
@@ -18,7 +18,16 @@ export interface CheckResult {
   readonly name: string;
   /** What was thrown; null where the check passed. */
   readonly error: string | null;
+  /** Why the check can't tell; null where it can. */
+  readonly skipped: string | null;
+  /** What the check remarked. */
+  readonly note: string;
+  /** How long it took. */
+  readonly seconds: number;
 }
+
+/** Thrown by a check that can't tell, with the reason. */
+export class Skipped extends Error {}
 
 /** Throws unless `condition` holds. */
 export function ensure(condition: boolean, message: string): asserts condition {
@@ -38,12 +47,16 @@ export async function thrownBy(task: () => unknown): Promise<unknown> {
 /** Runs the checks one after another. */
 export async function* runChecks(checks: readonly Check[]): AsyncGenerator<CheckResult> {
   for (const { name, run } of checks) {
+    const started = performance.now();
     let error: string | null = null;
+    let skipped: string | null = null;
+    let note = "";
     try {
-      await run();
+      note = await run() ?? "";
     } catch (thrown) {
-      error = thrown instanceof Error ? thrown.stack ?? thrown.message : String(thrown);
+      if (thrown instanceof Skipped) skipped = thrown.message;
+      else error = thrown instanceof Error ? thrown.stack ?? thrown.message : String(thrown);
     }
-    yield { name, error };
+    yield { name, error, skipped, note, seconds: (performance.now() - started) / 1000 };
   }
 }

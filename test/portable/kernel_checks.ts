@@ -4,40 +4,59 @@
  * @module
  */
 import { liveBuffers } from "../../kernels/dispatch/gpu_tensor.ts";
+import { kernelsOn, type KernelsOnDevice } from "../../kernels/testing.ts";
 import type { Device } from "../../lib/runtime.ts";
 import { acquireDevice, type AcquireOptions } from "../../plugins/runtimes/mod.ts";
-import { webgpuImplementation } from "../kernels/conformance.ts";
-import { float32Tolerance, laws } from "../kernels/laws.ts";
-import { type Check, ensure } from "./check.ts";
+import { concurrency, remembering } from "../kernels/conformance.ts";
+import { type Implementation, laws } from "../kernels/laws.ts";
+import { type Check, ensure, Skipped } from "./check.ts";
 
 /**
- * Checks of the WGSL kernels on a device that they share; the last one disposes of it.
+ * Checks of the kernels on a device that they share; the last one disposes of it.
  *
+ * @param kind Which kernels: the WGSL ones, or the graphs of the CPU's engine.
  * @param options How to acquire the device.
  * @param seed Of the generated cases.
  * @param cases Generated cases for each law.
  */
-export function kernelChecks(options: AcquireOptions, seed: number, cases: number): Check[] {
-  let device: Device | null = null;
+export function kernelChecks(
+  kind: "webgpu" | "cpu",
+  options: AcquireOptions,
+  seed: number,
+  cases: number,
+): Check[] {
+  let opened: { device: Device; kernels: KernelsOnDevice; subject: Implementation } | null = null;
   const open = async () => {
-    device ??= await acquireDevice("webgpu", { ...options, networks: "cpu" });
-    ensure(device.gpu !== null, "no WebGPU device");
-    return device.gpu;
+    if (opened === null) {
+      const device = kind === "webgpu"
+        ? await acquireDevice("webgpu", { ...options, networks: "cpu" })
+        : await acquireDevice("cpu", { ...options, threads: 1 });
+      const kernels = kernelsOn(device);
+      opened = { device, kernels, subject: remembering(kernels) };
+    }
+    return opened;
   };
+  const on = kind === "webgpu" ? "kernels" : "kernels on the CPU";
   return [
     ...laws.map((law) => ({
-      name: `kernels: ${law.name}`,
+      name: `${on}: ${law.name}`,
       async run() {
-        const implementation = webgpuImplementation(await open());
-        const result = await law.run(implementation, { seed, cases, tolerance: float32Tolerance });
-        ensure(result.ok, result.message ?? `off by ${result.maxError}`);
+        const { subject } = await open();
+        const lack = law.lacks(subject);
+        if (lack !== null) throw new Skipped(lack);
+        const result = await law.run(subject, { seed, cases, concurrency });
+        ensure(result.ok, `seed ${seed}, path ${result.path}: ${result.message}`);
+        const share = (100 * result.maxError / result.tolerance || 0).toFixed(0);
+        return `${result.cases} cases, error ${share} % of what is allowed`;
       },
     })),
     {
-      name: "kernels: no buffer is left",
+      name: `${on}: nothing is left`,
       async run() {
-        const left = liveBuffers(await open());
-        await device?.dispose();
+        const { device, kernels } = await open();
+        await kernels[Symbol.asyncDispose]();
+        const left = device.gpu === null ? 0 : liveBuffers(device.gpu);
+        await device.dispose();
         ensure(left === 0, `${left} buffers are left`);
       },
     },

@@ -1,7 +1,8 @@
 /**
  * The program that every runtime runs: all portable checks, one line of output for each.
  * Arguments (of the command line, or of the page's address): `list` only names the checks, `cpu`
- * leaves out those that need a GPU, `cases=N` sets the generated cases for each law.
+ * leaves out those that need a GPU, `laws=webgpu` and `laws=cpu` take nothing but the kernels' laws on
+ * that engine, `cases=N` sets the generated cases for each law and `seed=N` where they come from.
  *
  * @module
  */
@@ -17,14 +18,19 @@ const { process, location } = globalThis as {
 const inBrowser = !process;
 const args = inBrowser ? (location?.search ?? "").slice(1).split("&") : process.argv.slice(2);
 
-const seed = 20250701;
-const casesPerLaw = Number(args.find((arg) => arg.startsWith("cases="))?.slice(6) ?? 8);
+function given(name: string): string | undefined {
+  return args.find((arg) => arg.startsWith(`${name}=`))?.slice(name.length + 1);
+}
+
+const seed = Number(given("seed") ?? 20250701);
+const cases = Number(given("cases") ?? 8);
+const only = given("laws") as "webgpu" | "cpu" | undefined;
 const options: AcquireOptions = inBrowser ? { wasmPaths: "/onnxruntime-web/" } : {};
-const checks: Check[] = [
+const checks: Check[] = only ? kernelChecks(only, options, seed, cases) : [
   ...cpuChecks(options, seed),
   ...(args.includes("cpu")
     ? []
-    : [...gpuChecks(options, seed), ...kernelChecks(options, seed, casesPerLaw)]),
+    : [...gpuChecks(options, seed), ...kernelChecks("webgpu", options, seed, cases)]),
 ];
 
 function report(line: Record<string, unknown>): void {
