@@ -289,6 +289,32 @@ gpuTest("what exceeds a binding is divided, and gives the same", async (gpu) => 
   }
 });
 
+gpuTest("features beyond a binding's 128 MiB are pooled", async (gpu) => {
+  const { bindingLimit } = KernelContext.of(gpu);
+  const pixels = 160 * 160;
+  const channels = Math.floor(2 ** 27 / 4 / pixels) + 2;
+  KernelContext.of(gpu).bindingLimit = Math.min(bindingLimit, 2 ** 27);
+  const data = new Float32Array(channels * pixels);
+  for (let i = 0; i < data.length; i++) data[i] = (i * 7919 & 1023) / 1024;
+  const maskLogits = float32([2, 160, 160]);
+  const rng = new Rng(3);
+  for (let i = 0; i < 2 * pixels; i++) maskLogits.data[i] = rng.normal();
+  using kernel = new GpuMaskPooling(gpu, { mode: "hard" });
+  using out = await kernel.run({ features: float32([channels, 160, 160], data), maskLogits });
+  const pooled = await out.pooled.read();
+  for (const n of [0, 1]) {
+    for (const d of [0, 1, channels - 3, channels - 1]) {
+      let [sum, area] = [0, 0];
+      for (let p = 0; p < pixels; p++) {
+        if (maskLogits.data[n * pixels + p]! <= 0) continue;
+        sum += data[d * pixels + p]!;
+        area++;
+      }
+      assert(Math.abs(pooled[n * channels + d]! - sum / area) < 2e-6, `mask ${n}, channel ${d}`);
+    }
+  }
+});
+
 gpuTest("what can't be divided is refused with figures, before allocation", async (gpu) => {
   const context = KernelContext.of(gpu);
   const shape = { channels: 4, height: 8, width: 8, masks: 4, maskHeight: 20, maskWidth: 20 };
