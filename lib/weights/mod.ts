@@ -27,6 +27,7 @@ export { openSharded, type ShardOptions, writeShardedSafetensors } from "./shard
 export { openTorchCheckpoint, type TorchCheckpoint, TorchTensor } from "./torch_checkpoint.ts";
 export { PickleGlobal, type PickleRules, type PickleValue, unpickle } from "./pickle.ts";
 export * from "./onnx_model.ts";
+export { graphFromOnnx } from "./onnx_graph.ts";
 export { type OnnxParts, writeOnnx, type WriteOnnxOptions } from "./write_onnx.ts";
 export {
   formatWeightReport,

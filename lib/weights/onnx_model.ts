@@ -126,6 +126,11 @@ const elementTypes: Readonly<Record<number, ElementType>> = {
   16: "bfloat16",
 };
 
+/** The element type of ONNX's number for it; null where weights have no such type. */
+export function onnxElementType(code: number): ElementType | null {
+  return elementTypes[code] ?? null;
+}
+
 /** The names of those that aren't read. */
 const otherTypes: Readonly<Record<number, string>> = {
   0: "undefined",
