@@ -38,9 +38,9 @@ export {
  * leaving classes out changes no label and no score. Inputs that a binding can't hold are taken in
  * parts: masks by strips of the image, probabilities by ranges of classes.
  *
- * On the CPU there are two methods. With up to 64 classes, as long as N·H·W ≤ 2²⁶, the ONNX graph of
+ * On the CPU there are two methods. With up to 64 classes and 2²⁰ ≤ N·H·W ≤ 2²⁶, the ONNX graph of
  * {@linkcode classificationGraph} scores all classes: its matrix products use every core's vector unit
- * (N 100, C 20, 640×640, masks of 160×160: 0.2 s against 1.2 s on two cores). Beyond, the float64
+ * (N 100, C 20, 640×640, masks of 160×160: 0.2 s against 1.2 s on two cores). Otherwise the float64
  * method that leaves classes out is ahead (C 847: 1.5 s against 6 s), at next to no memory.
  *
  * @example

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { InputError, OptionError, ShapeError } from "../../lib/errors.ts";
+import { OptionError, ShapeError } from "../../lib/errors.ts";
 import type { DType, Tensor } from "../../lib/tensor.ts";
 import { checkOperand } from "../dispatch/operand.ts";
 
@@ -125,17 +125,4 @@ export function checkClassification(
     }
   }
   return { masks, classes, maskHeight, maskWidth, height, width };
-}
-
-/** Says which element is not finite. */
-export function notFinite(name: string, shape: readonly number[], index: number): InputError {
-  const at: number[] = [];
-  let rest = index;
-  for (const size of shape.toReversed()) {
-    at.unshift(rest % size);
-    rest = Math.floor(rest / size);
-  }
-  return new InputError(
-    `classification: ${name} hold NaN or infinity at [${at.join(", ")}]; every one must be finite`,
-  );
 }

@@ -8,12 +8,12 @@ import { Graph } from "../../lib/graph/graph.ts";
 import type { Engine } from "../../lib/runtime.ts";
 import { float32, HostTensor, type Tensor } from "../../lib/tensor.ts";
 import { LazySession } from "../dispatch/lazy_session.ts";
+import { refuseNonFinite } from "../finite.ts";
 import {
   checkClassification,
   type ClassificationInput,
   type ClassificationOptions,
   type ClassificationRun,
-  notFinite,
   PixelLabels,
 } from "./contract.ts";
 import { classificationGraph } from "./cpu_graph.ts";
@@ -21,8 +21,11 @@ import { prunedClassification } from "./pruned.ts";
 
 /** Up to so many classes, scoring all of them as matrix products is quicker than leaving most out. */
 const graphClasses = 64;
-/** The graph holds every mask at the size of the image: so many floats at most, twice. */
-const graphElements = 2 ** 26;
+/**
+ * N·H·W of what the graph takes. It holds every mask at the size of the image, twice; and below the
+ * lower number, the other method is done before a session is made.
+ */
+const graphElements = { least: 2 ** 20, most: 2 ** 26 };
 
 /** The better of the two CPU methods; see {@linkcode PixelClassification}. */
 export class CpuClassification {
@@ -44,23 +47,25 @@ export class CpuClassification {
     const sizes = checkClassification(input);
     run.signal?.throwIfAborted();
     const { masks, classes, height, width } = sizes;
-    const maskLogits = await numbers(input.maskLogits);
-    const probabilities = await numbers(input.probabilities);
+    const maskLogits = await toFloat32(input.maskLogits);
+    const probabilities = await toFloat32(input.probabilities);
     if (this.#options.checkFinite) {
-      checkFinite("mask logits", maskLogits, input.maskLogits);
-      checkFinite("probabilities", probabilities, input.probabilities);
+      refuseNonFinite("classification", "maskLogits", maskLogits);
+      refuseNonFinite("classification", "probabilities", probabilities);
     }
-    if (classes <= graphClasses && masks * height * width <= graphElements) {
+    const { least, most } = graphElements;
+    const elements = masks * height * width;
+    if (classes <= graphClasses && elements >= least && elements <= most) {
       const { labels, scores } = await (await this.#graph(height, width)).run({
-        maskLogits: float32(input.maskLogits.shape, maskLogits),
-        probabilities: float32(input.probabilities.shape, probabilities),
+        maskLogits,
+        probabilities,
       });
       run.signal?.throwIfAborted();
       return new PixelLabels(labels as Tensor<"int32">, scores as Tensor<"float32">);
     }
     const { threshold = 0 } = this.#options;
     const { labels, scores } = await prunedClassification(
-      { ...sizes, maskLogits, probabilities, threshold },
+      { ...sizes, maskLogits: maskLogits.data, probabilities: probabilities.data, threshold },
       run,
     );
     return new PixelLabels(
@@ -100,22 +105,8 @@ export class CpuClassification {
   }
 }
 
-async function numbers(tensor: Tensor): Promise<Float32Array> {
+async function toFloat32(tensor: Tensor): Promise<HostTensor<"float32">> {
   const data = await tensor.read();
-  return data instanceof Uint16Array ? fromFloat16Array(data) : data as Float32Array;
-}
-
-function checkFinite(name: string, data: Float32Array, { shape }: Tensor): void {
-  // x·0 is NaN where x is not finite, and so is the sum; four sums, because each addition waits.
-  const whole = data.length & ~3;
-  let [a, b, c, d] = [0, 0, 0, 0];
-  for (let i = 0; i < whole; i += 4) {
-    a += data[i]! * 0;
-    b += data[i + 1]! * 0;
-    c += data[i + 2]! * 0;
-    d += data[i + 3]! * 0;
-  }
-  for (let i = whole; i < data.length; i++) a += data[i]! * 0;
-  if (a + b + c + d === 0) return;
-  throw notFinite(name, shape, data.findIndex((value) => !Number.isFinite(value)));
+  const floats = data instanceof Uint16Array ? fromFloat16Array(data) : data as Float32Array;
+  return float32(tensor.shape, floats);
 }

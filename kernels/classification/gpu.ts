@@ -4,10 +4,12 @@
  * @module
  */
 import { DeviceError } from "../../lib/errors.ts";
+import { fromFloat16 } from "../../lib/float16.ts";
 import type { Tensor } from "../../lib/tensor.ts";
 import { CommandList, f32, type Param, u32 } from "../dispatch/command_list.ts";
 import { formatBytes, KernelContext, tensorUsage } from "../dispatch/context.ts";
 import { GpuTensor } from "../dispatch/gpu_tensor.ts";
+import { nonFiniteError } from "../finite.ts";
 import { type AxisRun, axisRuns } from "./axis_runs.ts";
 import {
   checkClassification,
@@ -16,7 +18,6 @@ import {
   type ClassificationRun,
   type ClassificationSizes,
   emptyScore,
-  notFinite,
   PixelLabels,
 } from "./contract.ts";
 import interleaveWgsl from "./interleave.wgsl" with { type: "text" };
@@ -152,9 +153,8 @@ interface Band {
 interface Plan {
   readonly columns: AxisRun[];
   readonly rows: AxisRun[];
-  /** Pixels along a unit's sides: 1, 2 or 4. */
-  readonly unitWidth: number;
-  readonly unitHeight: number;
+  /** The most pixels along a unit's side: 1, 2 or 4. */
+  readonly unitSide: number;
   /** Tiles along a region's side. */
   readonly regionSide: number;
   readonly bands: readonly Band[];
@@ -223,7 +223,7 @@ class Labelling {
     const plan = makePlan(this.#sizes, this.#context.bindingLimit, this.#tuning);
     this.#context.checkBinding("classification: the labels", 4 * height * width);
     this.#pipelines = await makePipelines(this.#context, plan, input);
-    const masks = await this.#open("mask logits", input.maskLogits);
+    const masks = await this.#open("maskLogits", input.maskLogits);
     const probabilities = await this.#open("probabilities", input.probabilities);
     const outputs: GpuTensor[] = [];
     try {
@@ -415,7 +415,7 @@ class Labelling {
     const bytes = half ? 2 : 4;
     const groups = Math.ceil(rows / 4);
     const blocks = Math.ceil(count / 64);
-    const pipeline = source.name === "mask logits"
+    const pipeline = source.name === "maskLogits"
       ? this.#pipelines.interleaveMasks
       : this.#pipelines.interleaveProbabilities;
     const dispatch = (
@@ -557,10 +557,18 @@ class Labelling {
     this.#run.signal?.throwIfAborted();
   }
 
-  async #checkFinite(source: Source, tensor: Tensor): Promise<void> {
-    const first = new Uint32Array(await this.#context.readBuffer(source.fault, 4))[0]!;
-    if (first === 0xffffffff) return;
-    throw notFinite(source.name, tensor.shape, first);
+  async #checkFinite(source: Source, { shape }: Tensor): Promise<void> {
+    const index = new Uint32Array(await this.#context.readBuffer(source.fault, 4))[0]!;
+    if (index === 0xffffffff) return;
+    const byte = index * (source.half ? 2 : 4);
+    const element = source.data?.[index] ?? await this.#element(source, byte);
+    const value = source.half ? fromFloat16(element) : element;
+    throw nonFiniteError("classification", source.name, shape, index, value);
+  }
+
+  async #element({ buffer, half }: Source, byte: number): Promise<number> {
+    const word = new DataView(await this.#context.readBuffer(buffer!, 4, byte - byte % 4));
+    return half ? word.getUint16(byte % 4, true) : word.getFloat32(0, true);
   }
 }
 
@@ -587,7 +595,7 @@ async function makePipelines(
       types: { Element: tensor.dtype === "float16" ? "f16" : "f32" },
     });
   const label = (block: number) => {
-    const constants = { columns: plan.unitWidth, rows: plan.unitHeight, block };
+    const constants = { side: plan.unitSide, block };
     const values = Object.entries(constants);
     const code = values.map(([name, value]) => `const ${name} = ${value}u;\n`).join("") + labelWgsl;
     return context.pipeline(`classification/label ${Object.values(constants)}`, code);
@@ -624,10 +632,9 @@ function packRuns(columns: AxisRun[], rows: AxisRun[], firstRow: number): Uint32
   return words;
 }
 
-/** Pixels along a unit's side: as many as lie between two samples, but no more than four. */
-function unitSide(outputs: number, inputs: number): number {
-  const longest = Math.max(...axisRuns(outputs, inputs).map(({ start, end }) => end - start));
-  return longest > 2 ? 4 : longest;
+/** The most pixels of one axis between the same two samples. */
+function longestRun(outputs: number, inputs: number): number {
+  return Math.max(...axisRuns(outputs, inputs).map(({ start, end }) => end - start));
 }
 
 /**
@@ -652,10 +659,11 @@ function makePlan(
         } at once; use fewer masks or the CPU`,
     );
   }
-  const unitWidth = unitSide(width, maskWidth);
-  const unitHeight = unitSide(height, maskHeight);
-  const columns = axisRuns(width, maskWidth, unitWidth);
-  const rows = axisRuns(height, maskHeight, unitHeight);
+  const longest = Math.max(longestRun(width, maskWidth), longestRun(height, maskHeight));
+  // What a lane of the kernel labels: 1, 2 or 4 pixels square.
+  const unitSide = longest > 2 ? 4 : longest;
+  const columns = axisRuns(width, maskWidth, unitSide);
+  const rows = axisRuns(height, maskHeight, unitSide);
   const prunes = tuning.prune !== false && classes > blockSize;
   const ofTiles = prunes ? Math.min(tuning.capacity ?? tileCapacity, classes) : 0;
   const ofRegions = prunes && classes >= regionClasses
@@ -697,8 +705,7 @@ function makePlan(
       return {
         columns,
         rows,
-        unitWidth,
-        unitHeight,
+        unitSide,
         regionSide,
         bands,
         chunk,

@@ -1,11 +1,11 @@
 // labels[p] and scores[p] = the best class of every pixel and its score
 // Σ_n probabilities[n][c]·sigmoid(m_n(p)), over the classes of the pixel's tile.
 //
-// One invocation per unit: at most `columns` × `rows` pixels between the same four samples. One
+// One invocation per unit: at most `side` × `side` pixels between the same four samples. One
 // workgroup per tile of 8 × 8 units. Classes are taken `block` at a time, so that the sigmoids of a
 // pixel are shared by them; nothing is kept per class.
 
-// `const columns`, `const rows` and `const block` are written in front of this.
+// `const side` and `const block` are written in front of this.
 
 struct Params {
   groups: u32,
@@ -69,16 +69,16 @@ fn sigmoid(m: vec4<f32>) -> vec4<f32> {
   return 1.0 / (1.0 + e * power);
 }
 
-// Rows are worked on one after another in the first place: `rows` turns bring them back.
+// Rows are worked on one after another in the first place: `side` turns bring them back.
 fn turn(m: mat4x4<f32>) -> mat4x4<f32> {
-  if (rows == 4u) {
+  if (side == 4u) {
     return mat4x4(m[1], m[2], m[3], m[0]);
   }
   return mat4x4(m[1], m[0], m[2], m[3]);
 }
 
 fn turn_vector(v: vec4<f32>) -> vec4<f32> {
-  if (rows == 4u) {
+  if (side == 4u) {
     return v.yzwx;
   }
   return v.yxzw;
@@ -148,27 +148,27 @@ fn main(
   var best2 = nothing;
   var best3 = nothing;
   if (params.resumed == 1u || params.begin > 0u) {
-    for (var y = 0u; y < rows; y++) {
+    for (var y = 0u; y < side; y++) {
       if (y < run_y.count) {
         let at = first_pixel + y * params.width;
         best0 = Best(vec4(scores[at]), vec4(labels[at]));
-        if (columns > 1u && run_x.count > 1u) {
+        if (side > 1u && run_x.count > 1u) {
           best0.score.y = scores[at + 1u];
           best0.label.y = labels[at + 1u];
         }
-        if (columns > 2u && run_x.count > 2u) {
+        if (side > 2u && run_x.count > 2u) {
           best0.score.z = scores[at + 2u];
           best0.label.z = labels[at + 2u];
         }
-        if (columns > 2u && run_x.count > 3u) {
+        if (side > 2u && run_x.count > 3u) {
           best0.score.w = scores[at + 3u];
           best0.label.w = labels[at + 3u];
         }
       }
-      if (rows > 1u) {
+      if (side > 1u) {
         let first = best0;
         best0 = best1;
-        if (rows == 4u) {
+        if (side == 4u) {
           best1 = best2;
           best2 = best3;
           best3 = first;
@@ -219,7 +219,7 @@ fn main(
         p2 = probabilities[p + ids.z];
         p3 = probabilities[p + ids.w];
       }
-      for (var y = 0u; y < rows; y++) {
+      for (var y = 0u; y < side; y++) {
         let left = m00 * gy.x + m10 * fy.x;
         let right = m01 * gy.x + m11 * fy.x;
         let a = sigmoid(left * gx.x + right * fx.x);
@@ -229,7 +229,7 @@ fn main(
           s2[0].x += dot(p2, a);
           s3[0].x += dot(p3, a);
         }
-        if (columns > 1u) {
+        if (side > 1u) {
           let b = sigmoid(left * gx.y + right * fx.y);
           s0[0].y += dot(p0, b);
           if (block > 1u) {
@@ -238,7 +238,7 @@ fn main(
             s3[0].y += dot(p3, b);
           }
         }
-        if (columns > 2u) {
+        if (side > 2u) {
           let c = sigmoid(left * gx.z + right * fx.z);
           let d = sigmoid(left * gx.w + right * fx.w);
           s0[0].z += dot(p0, c);
@@ -252,7 +252,7 @@ fn main(
             s3[0].w += dot(p3, d);
           }
         }
-        if (rows > 1u) {
+        if (side > 1u) {
           fy = turn_vector(fy);
           gy = turn_vector(gy);
           s0 = turn(s0);
@@ -265,19 +265,19 @@ fn main(
       }
     }
     best0 = offer(best0, s0[0], ids.x);
-    if (rows > 1u) {
+    if (side > 1u) {
       best1 = offer(best1, s0[1], ids.x);
     }
-    if (rows > 2u) {
+    if (side > 2u) {
       best2 = offer(best2, s0[2], ids.x);
       best3 = offer(best3, s0[3], ids.x);
     }
     if (block > 1u) {
       best0 = offer(offer(offer(best0, s1[0], ids.y), s2[0], ids.z), s3[0], ids.w);
-      if (rows > 1u) {
+      if (side > 1u) {
         best1 = offer(offer(offer(best1, s1[1], ids.y), s2[1], ids.z), s3[1], ids.w);
       }
-      if (rows > 2u) {
+      if (side > 2u) {
         best2 = offer(offer(offer(best2, s1[2], ids.y), s2[2], ids.z), s3[2], ids.w);
         best3 = offer(offer(offer(best3, s1[3], ids.y), s2[3], ids.z), s3[3], ids.w);
       }
@@ -285,7 +285,7 @@ fn main(
   }
 
   let finished = params.last == 1u && params.end >= count;
-  for (var y = 0u; y < rows; y++) {
+  for (var y = 0u; y < side; y++) {
     if (y < run_y.count) {
       if (finished) {
         let known = (best0.score > vec4(params.empty)) & (best0.score >= vec4(params.threshold));
@@ -295,20 +295,20 @@ fn main(
       let at = first_pixel + y * params.width;
       labels[at] = best0.label.x;
       scores[at] = best0.score.x;
-      if (columns > 1u && run_x.count > 1u) {
+      if (side > 1u && run_x.count > 1u) {
         labels[at + 1u] = best0.label.y;
         scores[at + 1u] = best0.score.y;
       }
-      if (columns > 2u && run_x.count > 2u) {
+      if (side > 2u && run_x.count > 2u) {
         labels[at + 2u] = best0.label.z;
         scores[at + 2u] = best0.score.z;
       }
-      if (columns > 2u && run_x.count > 3u) {
+      if (side > 2u && run_x.count > 3u) {
         labels[at + 3u] = best0.label.w;
         scores[at + 3u] = best0.score.w;
       }
     }
-    if (rows == 4u) {
+    if (side == 4u) {
       best0 = best1;
       best1 = best2;
       best2 = best3;

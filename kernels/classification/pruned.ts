@@ -329,7 +329,7 @@ class Labelling {
             winner = k;
           }
         }
-        const known = score > empty && score >= threshold;
+        const known = score > empty && Math.fround(score) >= threshold;
         labels[pixel + x] = known ? classes[winner]! : -1;
         scores[pixel + x] = known ? score : 0;
       }
