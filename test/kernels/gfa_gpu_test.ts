@@ -1,0 +1,216 @@
+import assert from "node:assert/strict";
+import { KernelContext } from "../../kernels/dispatch/context.ts";
+import { liveBuffers } from "../../kernels/dispatch/gpu_tensor.ts";
+import type { GfaInput, GfaOptions } from "../../kernels/gfa/gfa.ts";
+import { GpuGfa } from "../../kernels/gfa/gpu.ts";
+import { gfaGradients, gfaReference } from "../../kernels/gfa/reference.ts";
+import { DeviceError, InputError, OptionError } from "../../lib/errors.ts";
+import { fromFloat16Array, toFloat16Array } from "../../lib/float16.ts";
+import { Rng } from "../../lib/rng.ts";
+import type { Device } from "../../lib/runtime.ts";
+import { float32, HostTensor } from "../../lib/tensor.ts";
+import { acquireDevice } from "../../plugins/runtimes/mod.ts";
+
+async function acquire(): Promise<Device | null> {
+  try {
+    return await acquireDevice("webgpu", { networks: "cpu" });
+  } catch (error) {
+    if (error instanceof DeviceError) return null;
+    throw error;
+  }
+}
+
+const probe = await acquire();
+await probe?.dispose();
+const ignore = probe === null && Deno.env.get("OVS_REQUIRE_GPU") !== "1";
+
+/** A GPU test: skipped without an adapter, failed where one is required; it must leave no buffer. */
+function gpuTest(name: string, body: (gpu: GPUDevice, context: KernelContext) => Promise<void>) {
+  Deno.test({
+    name: `GFA on WebGPU: ${name}`,
+    ignore,
+    async fn() {
+      const device = await acquire();
+      assert(device?.gpu, "OVS_REQUIRE_GPU is set, but there is no WebGPU adapter");
+      try {
+        await body(device.gpu, KernelContext.of(device.gpu));
+        assert.equal(liveBuffers(device.gpu), 0);
+      } finally {
+        await device.dispose();
+      }
+    },
+  });
+}
+
+const rng = new Rng(11);
+
+function normal(...shape: number[]): HostTensor<"float32"> {
+  const tensor = float32(shape);
+  for (let i = 0; i < tensor.data.length; i++) tensor.data[i] = rng.normal();
+  return tensor;
+}
+
+/** The largest difference over the largest entry. */
+function relative(got: ArrayLike<number>, expected: ArrayLike<number>): number {
+  assert.equal(got.length, expected.length);
+  let error = 0, largest = 0;
+  for (let i = 0; i < got.length; i++) {
+    const difference = Math.abs(got[i]! - expected[i]!);
+    if (!(difference <= error)) error = difference;
+    largest = Math.max(largest, Math.abs(expected[i]!));
+  }
+  return error / largest;
+}
+
+async function judge(gpu: GPUDevice, input: GfaInput, options: GfaOptions, tolerance = 2e-6) {
+  using kernel = new GpuGfa(gpu, options);
+  using got = await kernel.run(input);
+  const expected = await gfaReference(input, options);
+  const cotangent = { clip: normal(...input.clip.shape), query: normal(...input.query.shape) };
+  using gradients = await kernel.gradients(input, cotangent);
+  const byInput = await gfaGradients(input, cotangent, options);
+  for (const side of ["clip", "query"] as const) {
+    const error = relative(await got[side].read(), expected[side].data);
+    assert(error <= tolerance / (1 - options.omega ** 2), `${side}: off by ${error}`);
+    const slope = relative(await gradients[side].read(), byInput[side].data);
+    assert(slope <= tolerance / (1 - options.omega ** 2) ** 2, `gradient by ${side}: ${slope}`);
+  }
+}
+
+const variants: Record<string, Partial<GfaOptions>> = {
+  closed: { method: "closed" },
+  series: { method: "series" },
+  steps: { steps: 3 },
+  raw: { affinity: "raw", lambda: 0.2 },
+};
+
+for (const [name, variant] of Object.entries(variants)) {
+  gpuTest(`${name}: rows in parts, images in groups`, async (gpu, context) => {
+    const options = { omega: 0.6, lambda: 5, ...variant };
+    context.bindingLimit = 40_000;
+    // One image whose rows don't fit, then five of which two fit at a time.
+    await judge(gpu, { clip: normal(500, 24), query: normal(37, 24) }, options);
+    await judge(gpu, { clip: normal(5, 150, 17), query: normal(5, 21, 17) }, options);
+  });
+}
+
+gpuTest("features larger than a binding", async (gpu, context) => {
+  const [clips, queries, channels] = [
+    Math.ceil((context.bindingLimit + 1) / 4 / 640),
+    3,
+    640,
+  ];
+  const clip = float32([clips, channels]);
+  // A few kinds of rows, so that the reference can be had from one of each.
+  const kinds = normal(7, channels);
+  for (let n = 0; n < clips; n++) {
+    clip.data.set(kinds.data.subarray(n % 7 * channels, (n % 7 + 1) * channels), n * channels);
+  }
+  const options = { omega: 0.5, lambda: 5 };
+  const query = normal(queries, channels);
+  using kernel = new GpuGfa(gpu, options);
+  using got = await kernel.run({ clip, query });
+  // A row repeated k times in every kind weighs as much as one of each.
+  const whole = Math.floor(clips / 7) * 7;
+  const expected = await gfaReference({
+    clip: clips === whole ? kinds : float32([whole + 7, channels], repeat(kinds.data, whole + 7)),
+    query,
+  }, options);
+  const rows = await got.clip.read();
+  for (const n of [0, 3, clips >> 1, clips - 1]) {
+    const error = relative(
+      rows.subarray(n * channels, (n + 1) * channels),
+      expected.clip.data.subarray(n % 7 * channels, (n % 7 + 1) * channels),
+    );
+    // Up to seven rows of fifty thousand are there or not.
+    assert(error <= 1e-3, `row ${n}: off by ${error}`);
+  }
+});
+
+function repeat(data: Float32Array, rows: number): Float32Array {
+  const size = data.length / 7;
+  const out = new Float32Array(rows * size);
+  for (let n = 0; n < rows; n++) out.set(data.subarray(n % 7 * size, (n % 7 + 1) * size), n * size);
+  return out;
+}
+
+gpuTest(
+  "a system that can't be split is refused before anything is allocated",
+  async (gpu, context) => {
+    context.bindingLimit = 4096;
+    using kernel = new GpuGfa(gpu, { omega: 0.5, lambda: 5 });
+    await assert.rejects(
+      kernel.run({ clip: normal(3, 8), query: normal(40, 8) }),
+      (error) =>
+        error instanceof DeviceError && /40 queries.*7680 bytes.*4096 bytes/.test(error.message),
+    );
+    assert.equal(liveBuffers(gpu), 0);
+  },
+);
+
+gpuTest("half floats keep within 2e-3 of what they stand for", async (gpu) => {
+  const options = { omega: 0.8, lambda: 8 };
+  const half = (tensor: HostTensor<"float32">) =>
+    new HostTensor(
+      "float16",
+      tensor.shape,
+      toFloat16Array(tensor.data) as Uint16Array<ArrayBuffer>,
+    );
+  const wide = (tensor: HostTensor<"float16">) =>
+    float32(tensor.shape, fromFloat16Array(tensor.data));
+  const exact = { clip: normal(2, 9, 12), query: normal(2, 5, 12) };
+  const input = { clip: half(exact.clip), query: half(exact.query) };
+  using kernel = new GpuGfa(gpu, options);
+  using got = await kernel.run(input);
+  const ofRounded = await gfaReference(
+    { clip: wide(input.clip), query: wide(input.query) },
+    options,
+  );
+  const ofExact = await gfaReference(exact, options);
+  for (const side of ["clip", "query"] as const) {
+    const data = await got[side].read();
+    assert(relative(data, ofRounded[side].data) <= 2e-6 / (1 - 0.8 ** 2));
+    assert(relative(data, ofExact[side].data) <= 2e-3);
+  }
+});
+
+gpuTest("stopped gradients are zero", async (gpu) => {
+  const input = { clip: normal(4, 6), query: normal(3, 6) };
+  using kernel = new GpuGfa(gpu, { omega: 0.5, lambda: 5, gradient: "stop" });
+  using gradients = await kernel.gradients(input, input);
+  assert((await gradients.clip.read()).every((value) => value === 0));
+  assert((await gradients.query.read()).every((value) => value === 0));
+});
+
+gpuTest("NaN and infinity are refused by name and place", async (gpu) => {
+  using kernel = new GpuGfa(gpu, { omega: 0.5, lambda: 5, checkFinite: true });
+  const query = normal(3, 6);
+  const clip = normal(2, 40, 6);
+  await kernel.run({ clip: normal(4, 6), query }).then((out) => out.dispose());
+  clip.data[1 * 240 + 31 * 6 + 4] = NaN;
+  clip.data[1 * 240 + 32 * 6] = Infinity;
+  await assert.rejects(
+    kernel.run({ clip, query: normal(2, 3, 6) }),
+    (error) => error instanceof InputError && /clip\[1, 31, 4\] is NaN/.test(error.message),
+  );
+  query.data[17] = -Infinity;
+  await assert.rejects(
+    kernel.run({ clip: normal(4, 6), query }),
+    (error) => error instanceof InputError && /query\[2, 5\] is -Infinity/.test(error.message),
+  );
+});
+
+gpuTest("raw affinity that may diverge is refused with a lambda that works", async (gpu) => {
+  const input = { clip: normal(30, 6), query: normal(9, 6) };
+  const options = { omega: 0.9, affinity: "raw" } as const;
+  using kernel = new GpuGfa(gpu, { ...options, lambda: 50 });
+  let limit = 0;
+  await assert.rejects(kernel.run(input), (error) => {
+    limit = Number(/lambda below ([\d.e+-]+)/.exec((error as Error).message)?.[1]);
+    return error instanceof OptionError;
+  });
+  assert(limit > 0 && limit < 50);
+  using other = new GpuGfa(gpu, { ...options, lambda: limit * 0.999 });
+  using out = await other.run(input);
+  assert((await out.clip.read()).every(Number.isFinite));
+});
