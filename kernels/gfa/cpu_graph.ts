@@ -32,7 +32,13 @@ import {
   type WalkNorms,
 } from "./contract.ts";
 import type { InversePlan } from "./system_graph.ts";
-import { sharpLambda, type WalkForm, WalkGraph, type WalkPlan } from "./walk_graph.ts";
+import {
+  sharpLambda,
+  type WalkForm,
+  WalkGraph,
+  type WalkPlan,
+  type WalkScalars,
+} from "./walk_graph.ts";
 
 /** Rows of the smallest diagonal block that the elimination goes down to. */
 const smallestBlock = 32;
@@ -95,6 +101,17 @@ function errorBoundOf(plan: WalkPlan, omega: number, norms: WalkNorms): number {
   }
 }
 
+/**
+ * Below this ω its square would vanish in float32. Both outputs are within 2ω of the unit rows, so
+ * that no digit of theirs tells it from a smaller one.
+ */
+const smallestOmega = 1e-9;
+
+function scalarsOf({ omega, lambda }: ResolvedGfaOptions): Record<keyof WalkScalars, number> {
+  const w = Math.max(omega, smallestOmega);
+  return { omega: w, rest: 1 - w, squared: w ** 2, lambda };
+}
+
 /** What a graph with raw affinity assumes of ω²‖PZ‖∞, which is known only when it runs. */
 const assumedRate = 0.99;
 
@@ -141,7 +158,7 @@ export function gfaGraph(
   const walk = new WalkGraph(
     clip,
     query,
-    { omega, rest: 1 - omega, squared: omega ** 2, lambda },
+    scalarsOf(resolved),
     formOf(resolved, planFor(resolved, sizes, norms).plan),
   );
   let outputs = [walk.clip, walk.query];
@@ -187,8 +204,12 @@ export class CpuGfa {
   constructor(engine: Engine, options: GfaOptions) {
     this.#engine = engine;
     this.#options = resolveGfaOptions(options);
-    const { omega, lambda, affinity } = this.#options;
-    this.#scalars = float32([4], Float32Array.of(omega, 1 - omega, omega ** 2, lambda));
+    const { omega, affinity } = this.#options;
+    const { rest, squared, ...scalars } = scalarsOf(this.#options);
+    this.#scalars = float32(
+      [4],
+      Float32Array.of(scalars.omega, rest, squared, scalars.lambda),
+    );
     const quick = 0.5 / omega ** 2;
     this.#norms = affinity === "raw" ? { system: quick, affinity: quick } : stochasticNorms;
   }

@@ -6,7 +6,7 @@
 import type { Value } from "../../lib/graph/graph.ts";
 import * as ops from "../../lib/graph/ops.ts";
 import type { GfaAffinity } from "./contract.ts";
-import { inverseGraph, type InversePlan, transposed } from "./system_graph.ts";
+import { type InversePlan, productPlus, SystemGraph, transposed } from "./system_graph.ts";
 
 /** How F_Q∞, or F_Q after some steps, is computed. */
 export type WalkPlan =
@@ -60,15 +60,17 @@ export class WalkGraph {
   readonly #query: UnitRows;
   /** Z, or Z / λ for raw affinity; N_C×N_Q. */
   readonly #z: Value;
-  /** P's transpose but for a factor per column: P = (`#v` / `#sums`)ᵀ; N_C×N_Q. */
+  /** P's transpose but for a factor per column: P = (`#v` / `#sums`ᵀ)ᵀ; N_C×N_Q. */
   readonly #v: Value;
-  /** 1×N_Q */
+  /** N_Q×1, infinite for a zero column of raw affinity. */
   readonly #sums: Value;
   /** ω²PZ, N_Q×N_Q; not needed for a single step. */
-  readonly #system: Value;
-  #inverse: { plan: InversePlan; value: Value } | null = null;
-  /** F_Q after every step, where the walk is finite. */
+  readonly #x: Value;
+  #system: { doublings: number; graph: SystemGraph } | null = null;
+  /** ωF_Q after every step, where the walk is finite. */
   readonly #path: readonly Value[];
+  /** ωF_Q∞, which every product takes, N_Q×D. */
+  readonly #scaledQuery: Value;
 
   /**
    * @param clip F_C, [B×]N_C×D, float32.
@@ -77,57 +79,70 @@ export class WalkGraph {
   constructor(clip: Value, query: Value, scalars: WalkScalars, form: WalkForm) {
     this.#scalars = scalars;
     this.#form = form;
-    this.#clip = unitRows(clip);
-    this.#query = unitRows(query);
-    const c = this.#clip.unit;
+    this.#clip = new UnitRows(clip);
+    this.#query = new UnitRows(query);
+    const { omega, rest, squared, lambda } = scalars;
+    const { affinity, isSharp, plan } = form;
     const q = this.#query.unit;
-    if (form.affinity === "raw") {
+    // (1−ω)F_C. Every pass over N_C×D counts: where λ is moderate, it does for the affinity as well.
+    const clipShare = this.#clip.times(rest);
+    if (affinity === "raw") {
       // P does not depend on λ, and is made without it: no similarity over- or underflows.
-      this.#z = this.#v = ops.matMul(c, transposed(q));
-      const sums = ops.reduceSum(ops.abs(this.#v), [-2], true);
-      // What is divided by infinity is zero: a zero column stays zero, and so does its gradient.
-      this.#sums = ops.where(ops.greater(sums, 0), sums, Infinity);
+      this.#z = this.#v = ops.matMul(this.#clip.unit, transposed(q));
     } else {
-      const similarity = ops.matMul(c, transposed(ops.mul(q, scalars.lambda)));
-      this.#z = ops.softmax(similarity, -1);
-      this.#v = this.#z;
-      if (form.isSharp) {
+      const similarity = isSharp
+        ? ops.matMul(this.#clip.unit, transposed(this.#query.times(lambda)))
+        : ops.matMul(clipShare, transposed(this.#query.times(divide(query, lambda, rest))));
+      this.#z = this.#v = ops.softmax(similarity, -1);
+      if (isSharp) {
         const logZ = ops.logSoftmax(similarity, -1);
         this.#v = ops.exp(ops.sub(logZ, ops.reduceMax(logZ, [-2], true)));
       }
-      this.#sums = ops.reduceSum(this.#v, [-2], true);
     }
 
     const products = ops.matMul(transposed(this.#v), this.#z);
-    const perRow = transposed(this.#sums);
-    if (form.affinity === "raw") {
-      const p = ops.div(products, perRow);
-      this.#system = ops.mul(p, ops.mul(lift(p, scalars.squared), scalars.lambda));
+    let perRow: Value;
+    if (affinity === "raw") {
+      const columns = transposed(ops.reduceSum(ops.abs(this.#v), [-2], true));
+      const isZero = ops.equal(columns, 0);
+      const sums = ops.where(isZero, 1, columns);
+      const p = ops.div(products, sums);
       const norm = (x: Value) => ops.reduceMax(ops.reduceSum(ops.abs(x), [-1]));
       this.norms = { system: norm(p), affinity: norm(this.#z) };
+      this.#x = ops.mul(p, ops.mul(lift(p, squared), lambda));
+      perRow = ops.div(lift(sums, squared), sums);
+      // What is divided by infinity is zero: a zero column has no part in any gradient.
+      this.#sums = ops.where(isZero, Infinity, columns);
     } else {
-      // The rows' sums are those of V but for rounding; divided by their own, they are 1.
-      const own = ops.reduceSum(products, [-1], true);
-      this.#system = ops.mul(products, ops.div(lift(own, scalars.squared), own));
+      // Z's rows sum to 1, so that these are the sums of V's columns, and P's rows sum to 1 exactly.
       this.norms = null;
+      this.#sums = ops.reduceSum(products, [-1], true);
+      perRow = ops.div(lift(products, squared), this.#sums);
+      this.#x = ops.mul(products, perRow);
     }
 
-    const { omega, rest } = scalars;
-    const pc = ops.div(ops.mul(ops.matMul(transposed(this.#v), c), omega), perRow);
-    const first = ops.add(pc, ops.mul(q, rest));
-    const right = ops.mul(ops.add(pc, q), rest);
+    // ω(1−ω)(F_Q + ωPF_C), as one product and one pass.
+    const ofQuery = ops.div(ops.mul(lift(perRow, rest), omega), perRow);
+    const right = ops.mul(
+      productPlus(transposed(this.#v), clipShare, this.#query.times(ofQuery)),
+      perRow,
+    );
     this.#path = [];
-    const { plan } = form;
     if (plan.kind === "inverse") {
-      this.query = ops.add(right, ops.matMul(this.#inverted(plan), right));
+      this.#scaledQuery = this.#inverted(plan).solve(right);
     } else if (plan.kind === "terms") {
-      this.query = this.#repeat(right, right, plan.terms).at(-1)!;
+      this.#scaledQuery = this.#repeat(right, right, plan.terms).at(-1)!;
     } else {
-      // F_C eliminated, a step is F_Q(t+1) = ω²PZ F_Q(t) + (1−ω)(F_Q + ωPF_C).
+      // F_C eliminated, a step is F_Q(t+1) = ω²PZ F_Q(t) + (1−ω)(F_Q + ωPF_C). The first one starts
+      // from F_C: ωF_Q(1) = ω(ωPF_C + (1−ω)F_Q).
+      const vc = ops.matMul(transposed(this.#v), clipShare);
+      const ofClip = ops.div(ops.mul(vc, perRow), rest);
+      const first = ops.add(ofClip, ops.mul(q, ops.mul(lift(q, omega), rest)));
       this.#path = this.#repeat(first, right, plan.steps);
-      this.query = this.#path.at(-1)!;
+      this.#scaledQuery = this.#path.at(-1)!;
     }
-    this.clip = ops.add(ops.matMul(this.#z, this.#scaledByZ(this.query)), ops.mul(c, rest));
+    this.query = ops.div(this.#scaledQuery, omega);
+    this.clip = productPlus(this.#z, this.#scaledByLambda(this.#scaledQuery), clipShare);
   }
 
   /**
@@ -143,7 +158,8 @@ export class WalkGraph {
     plan: InversePlan,
   ): { clip: Value; query: Value } {
     const arriving = sum(
-      byClip && this.#scaledByZ(ops.matMul(transposed(this.#z), byClip)),
+      byClip &&
+        this.#scaledByLambda(ops.mul(ops.matMul(transposed(this.#z), byClip), this.#scalars.omega)),
       byQuery,
     );
     return this.#path.length === 0
@@ -154,14 +170,13 @@ export class WalkGraph {
   /** With v = H⁻ᵀ ĝ and u = ∂L/∂F_C∞ + ωPᵀv: byZ = ωuF_Q∞ᵀ, byP = ωvF_C∞ᵀ. */
   #ofLimit(byClip: Value | null, arriving: Value, plan: InversePlan) {
     const { omega, rest } = this.#scalars;
-    const inverse = this.#inverted(plan);
-    const v = ops.add(arriving, ops.matMul(transposed(inverse), arriving));
-    const vOverSums = ops.div(ops.mul(v, omega), transposed(this.#sums));
+    const v = this.#inverted(plan).solveTransposed(arriving);
+    const vOverSums = ops.mul(v, ops.div(lift(v, omega), this.#sums));
     const u = sum(byClip, ops.matMul(this.#v, vOverSums));
     return this.#throughWalk({
       byC: ops.mul(u, rest),
       byQ: ops.mul(v, rest),
-      byZ: ops.matMul(u, transposed(this.#scaledByZ(this.query))),
+      byZ: ops.matMul(u, transposed(this.#scaledByLambda(this.#scaledQuery))),
       byPOverSums: ops.matMul(this.clip, transposed(vOverSums)),
     });
   }
@@ -174,31 +189,29 @@ export class WalkGraph {
    *     byZ = ω gC F_Q(T)ᵀ + ω² Pᵀ M   byP = ω (a(1) + (1−ω)(A − a(1))) F_Cᵀ + ω² M Zᵀ
    */
   #ofSteps(byClip: Value | null, arriving: Value) {
-    const { omega, rest, squared } = this.#scalars;
+    const { omega, rest } = this.#scalars;
     const path = this.#path;
     const adjoints = [arriving];
     while (adjoints.length < path.length) {
-      adjoints.unshift(ops.matMul(transposed(this.#system), adjoints[0]!));
+      adjoints.unshift(ops.matMul(transposed(this.#x), adjoints[0]!));
     }
     const [first, ...later] = adjoints as [Value, ...Value[]];
-    const rows = transposed(this.#sums);
     let total = first;
     let mixed = first;
-    let byZ = byClip && ops.matMul(byClip, transposed(this.#scaledByZ(this.query)));
+    let byZ = byClip &&
+      ops.matMul(byClip, transposed(this.#scaledByLambda(this.#scaledQuery)));
     let ofPath: Value | null = null;
     if (later.length > 0) {
       const tail = later.reduce((a, b) => ops.add(a, b));
       total = ops.add(first, tail);
       mixed = ops.add(first, ops.mul(tail, rest));
       const products = later.map((a, t) => ops.matMul(a, transposed(path[t]!)));
-      const perStep = ops.div(
-        this.#scaledByLambda(ops.mul(products.reduce((a, b) => ops.add(a, b)), squared)),
-        rows,
-      );
+      const m = ops.mul(products.reduce((a, b) => ops.add(a, b)), omega);
+      const perStep = ops.div(this.#scaledByLambda(m), this.#sums);
       byZ = sum(byZ, ops.matMul(this.#v, perStep));
       ofPath = ops.matMul(this.#z, transposed(perStep));
     }
-    const mixedOverSums = ops.div(ops.mul(mixed, omega), rows);
+    const mixedOverSums = ops.mul(mixed, ops.div(lift(mixed, omega), this.#sums));
     const byC = ops.matMul(this.#v, mixedOverSums);
     return this.#throughWalk({
       byC: sum(byClip && ops.mul(byClip, rest), byC),
@@ -222,7 +235,7 @@ export class WalkGraph {
     const c = this.#clip.unit;
     const q = this.#query.unit;
     const weighted = ops.mul(this.#v, byPOverSums);
-    const mean = ops.div(ops.reduceSum(weighted, [-2], true), this.#sums);
+    const mean = ops.div(ops.reduceSum(weighted, [-2], true), transposed(this.#sums));
     if (this.#form.affinity === "raw") {
       // P = Vᵀ over the columns' L1 norms.
       const byV = ops.sub(byPOverSums, ops.mul(ops.sign(this.#v), mean));
@@ -249,26 +262,21 @@ export class WalkGraph {
     };
   }
 
-  /** (I − ω²PZ)⁻¹ − I, made once. */
-  #inverted(plan: InversePlan): Value {
-    if (this.#inverse === null || this.#inverse.plan.doublings < plan.doublings) {
-      this.#inverse = { plan, value: inverseGraph(this.#system, plan) };
+  /** What solves with I − ω²PZ, made once. */
+  #inverted(plan: InversePlan): SystemGraph {
+    if (this.#system === null || this.#system.doublings < plan.doublings) {
+      this.#system = { doublings: plan.doublings, graph: new SystemGraph(this.#x, plan) };
     }
-    return this.#inverse.value;
+    return this.#system.graph;
   }
 
   /** `count` values: `first`, and then ω²PZ times the one before plus `right`. */
   #repeat(first: Value, right: Value, count: number): Value[] {
     const out = [first];
     while (out.length < count) {
-      out.push(ops.add(ops.matMul(this.#system, out.at(-1)!), right));
+      out.push(productPlus(this.#x, out.at(-1)!, right));
     }
     return out;
-  }
-
-  /** ω times the factor that makes Z of `#z`. */
-  #scaledByZ(x: Value): Value {
-    return this.#scaledByLambda(ops.mul(x, this.#scalars.omega));
   }
 
   /** Times λ for raw affinity. */
@@ -277,44 +285,52 @@ export class WalkGraph {
   }
 }
 
-/** Rows scaled to unit length, and the way back for gradients. */
-interface UnitRows {
+/** Rows scaled to unit length, and the way back for gradients. A zero row stays zero. */
+class UnitRows {
+  /** The rows, of length 1. */
   readonly unit: Value;
-  through(gradient: Value): Value;
-}
+  readonly #isZero: Value;
+  readonly #scale: Value;
+  readonly #scaled: Value;
+  readonly #length: Value;
 
-/** The largest magnitude is divided out first, so that no square over- or underflows. */
-function unitRows(x: Value): UnitRows {
-  const largest = ops.max(ops.reduceMax(x, [-1], true), ops.neg(reduceMin(x)));
-  const isZero = ops.equal(largest, 0);
-  const scale = ops.where(isZero, 1, largest);
-  const scaled = ops.div(x, scale);
-  // At least 1 unless the row is zero.
-  const length = ops.where(isZero, 1, ops.sqrt(sumOfSquares(scaled)));
-  const unit = ops.div(scaled, length);
-  return {
-    unit,
-    through(gradient) {
-      const along = ops.reduceSum(ops.mul(unit, gradient), [-1], true);
-      const across = ops.sub(gradient, ops.mul(unit, along));
-      const factor = ops.where(isZero, 0, ops.div(ops.div(1, length), scale));
-      return ops.mul(across, factor);
-    },
-  };
-}
+  /** The largest magnitude is divided out first, so that no square over- or underflows. */
+  constructor(x: Value) {
+    const largest = ops.max(ops.reduceMax(x, [-1], true), ops.neg(reduceMin(x)));
+    this.#isZero = ops.equal(largest, 0);
+    this.#scale = ops.where(this.#isZero, 1, largest);
+    this.#scaled = ops.div(x, this.#scale);
+    const squares = ops.mul(this.#scaled, this.#scaled);
+    // At least 1 unless the row is zero.
+    this.#length = ops.where(this.#isZero, 1, ops.sqrt(ops.reduceSum(squares, [-1], true)));
+    this.unit = this.times(1);
+  }
 
-function reduceLast(op: string, x: Value): Value {
-  const axes = x.graph.constant([x.rank - 1], [1], "int64");
-  const shape = [...x.shape.slice(0, -1), 1];
-  return x.graph.add(op, [x, axes], [{ dtype: x.dtype, shape }], { keepdims: { int: 1 } })[0]!;
+  /** The rows, of this length: a scalar, or one for each row. */
+  times(length: ops.Operand): Value {
+    const isOne = typeof length === "number" && length === 1;
+    return ops.div(this.#scaled, isOne ? this.#length : ops.div(this.#length, length));
+  }
+
+  /** The gradient by the rows as they were given, from that by the unit rows. */
+  through(gradient: Value): Value {
+    const along = ops.reduceSum(ops.mul(this.unit, gradient), [-1], true);
+    const across = ops.sub(gradient, ops.mul(this.unit, along));
+    const factor = ops.div(ops.div(1, this.#length), this.#scale);
+    return ops.mul(across, ops.where(this.#isZero, 0, factor));
+  }
 }
 
 function reduceMin(x: Value): Value {
-  return reduceLast("ReduceMin", x);
+  const axes = x.graph.constant([x.rank - 1], [1], "int64");
+  const shape = [...x.shape.slice(0, -1), 1];
+  return x.graph.add("ReduceMin", [x, axes], [{ dtype: x.dtype, shape }], {
+    keepdims: { int: 1 },
+  })[0]!;
 }
 
-function sumOfSquares(x: Value): Value {
-  return reduceLast("ReduceSumSquare", x);
+function divide(beside: Value, a: ops.Operand, b: ops.Operand): ops.Operand {
+  return typeof a === "number" && typeof b === "number" ? a / b : ops.div(lift(beside, a), b);
 }
 
 function lift(beside: Value, x: ops.Operand): Value {
