@@ -170,6 +170,83 @@ Deno.test("at ties: the first operand takes all, the largest elements share, rel
   assert.deepEqual(by(ops.reduceMax(both)), [[0, 0.5, 0], [0, 0.5, 0]]);
 });
 
+Deno.test("at zeros, bounds and ties gradients are finite, and one of the slopes beside them", () => {
+  const by = (f: (x: Value) => Value, at: readonly number[]) => {
+    const graph = new Graph("edge");
+    const x = graph.input("x", [at.length], "float64");
+    const grads = gradients(ops.reduceSum(f(x)), [x]);
+    return [...interpret(graph, { x: arrayOf(at) }, grads)[0]!.data].map((value) => value + 0);
+  };
+  const exponent = (...values: number[]) => (x: Value) =>
+    ops.pow(x, x.graph.constant(values, [values.length], "float64"));
+  assert.deepEqual(by((x) => ops.pow(x, 0), [0, 2, -1]), [0, 0, 0]);
+  assert.deepEqual(by((x) => ops.pow(x, 1), [0, 2, -1]), [1, 1, 1]);
+  assert.deepEqual(by((x) => ops.pow(x, 2), [0, 2, -1]), [0, 4, -2]);
+  assert.deepEqual(by(exponent(0, 1, 2, 0, 3), [0, 0, 0, 5, -2]), [0, 1, 0, 0, 12]);
+  assert.deepEqual(by((x) => ops.pow(ops.mul(x, 0), x), [1, 2, 3]), [0, 0, 0]);
+  assert.deepEqual(by(ops.abs, [-2, 0, 3]), [-1, 0, 1]);
+  assert.deepEqual(by((x) => ops.clip(x, -1, 1), [-2, -1, 0, 1, 2]), [0, 1, 1, 1, 0]);
+  assert.deepEqual(by((x) => ops.reduceL2(x), [0, 0]), [0, 0]);
+  assert.deepEqual(by((x) => ops.reduceL2(x), [0, -5]), [0, -1]);
+  assert.deepEqual(by((x) => ops.reduceMin(x), [1, 0, 0]), [0, 0.5, 0.5]);
+  assert.deepEqual(by((x) => ops.reduceMax(x), [2, 2, 2]), [1 / 3, 1 / 3, 1 / 3]);
+  assert.deepEqual(by((x) => ops.max(x, x), [2, 0]), [1, 1]);
+  assert.deepEqual(by((x) => ops.topK(x, 2).values, [5, 5, 5]), [1, 1, 0]);
+  assert.deepEqual(by((x) => ops.l2Normalize(x), [0, 0]).map(Number.isFinite), [true, true]);
+});
+
+Deno.test("parts of symbolic sizes: joined, cut, walked backwards and rolled", async () => {
+  const build = (rows: number | string) => {
+    const graph = new Graph("parts");
+    const x = graph.input("x", [rows, 3]);
+    const token = graph.input("token", [1, 3]);
+    const all = ops.concat([token, x, ops.mul(x, x)], 0);
+    const pieces = [
+      ops.slice(all, 0, 1),
+      ops.slice(all, 0, 0, -2),
+      ops.slice(all, 0, -1),
+      ops.slice(all, 0, 1, 3),
+      ops.slice(all, 0, Infinity, -Infinity, -1),
+      ops.roll(all, [1], [0]),
+      ops.roll(all, [-2], [0]),
+      ops.pad(all, [1, 0], [0, 2]),
+      ops.tile(all, [2, 1]),
+    ];
+    const terms = pieces.map((piece, i) =>
+      ops.reduceSum(ops.tanh(ops.mul(ops.cumSum(piece, 0), 0.1 * (i + 1))))
+    );
+    const loss = terms.reduce((a, b) => ops.add(a, b));
+    const grads = gradients(loss, [x, token]);
+    assert.deepEqual(grads.map((grad) => grad.shape), [x.shape, token.shape]);
+    pieces.forEach((piece, i) => graph.output(`piece${i}`, piece));
+    grads.forEach((grad, i) => graph.output(`grad${i}`, grad));
+    return graph;
+  };
+  const open = build("N");
+  assert.deepEqual(
+    [...open.outputs.values()].slice(0, 6).map(({ shape }) => shape[0]),
+    ["2*N", "(2*N+-1)", 1, 2, "(2*N+1)", "(2*N+1)"],
+  );
+  const session = await engine.load(open.toOnnx());
+  const rng = new Rng(6);
+  for (const rows of [1, 4]) {
+    const data = Float32Array.from({ length: rows * 3 }, () => rng.normal());
+    const token = Float32Array.of(1, -2, 0.5);
+    const given = await session.run({
+      x: new HostTensor("float32", [rows, 3], data),
+      token: new HostTensor("float32", [1, 3], token),
+    });
+    const closed = build(rows);
+    const feeds = { x: arrayOf(data, [rows, 3]), token: arrayOf(token, [1, 3]) };
+    const expected = interpret(closed, feeds, [...closed.outputs.values()]);
+    for (const [i, name] of [...closed.outputs.keys()].entries()) {
+      assert.deepEqual(given[name]!.shape, expected[i]!.shape, name);
+      assertClose(arrayOf(await given[name]!.read()).data, expected[i]!.data, 2e-5);
+    }
+  }
+  await session.dispose();
+});
+
 Deno.test("losses and rules that can't be are refused by name", () => {
   const graph = new Graph("refused");
   const x = graph.input("x", [2, 3]);

@@ -7,45 +7,11 @@ import { vjpRules } from "../../../lib/graph/vjp.ts";
 import { Rng } from "../../../lib/rng.ts";
 import { HostTensor, sizeOf } from "../../../lib/tensor.ts";
 import { ortNodeEngine } from "../../../plugins/runtimes/ort_node.ts";
+import { type Built, graphOf } from "./case_graph.ts";
 import { type Array64, arrayOf, interpret } from "./interpreter.ts";
-import { dtypeOf, fill, helpers, type OperatorCase, operatorCases } from "./operator_cases.ts";
+import { helpers, type OperatorCase, operatorCases } from "./operator_cases.ts";
 
 const engine = await ortNodeEngine({ threads: 1 });
-
-interface Built {
-  graph: Graph;
-  inputs: Value[];
-  results: Value[];
-  loss: Value;
-  wants: boolean[];
-  feeds: Record<string, Array64>;
-}
-
-/** The case in a graph of its own, with a loss that weighs every element of every result. */
-function graphOf(c: OperatorCase, seed: number, float: "float32" | "float64"): Built {
-  const graph = new Graph("case");
-  const inputs = c.operands.map(({ shape, domain }, i) =>
-    graph.input(`x${i}`, shape, dtypeOf(domain, float))
-  );
-  const elements = fill(c.operands, seed);
-  const feeds = Object.fromEntries(c.operands.map(({ shape }, i) => {
-    // What a float32 engine sees is what the interpreter gets.
-    const data = float === "float32" ? Float32Array.from(elements[i]!) : elements[i]!;
-    return [`x${i}`, arrayOf(data, shape)];
-  }));
-  const applied = c.apply(inputs, graph);
-  const results = Array.isArray(applied) ? applied : [applied];
-  const rng = new Rng(seed + 1);
-  const terms = results.map((y) => {
-    const shape = y.staticShape();
-    const weights = Array.from({ length: sizeOf(shape) }, () => rng.normal());
-    const wide = y.dtype === float ? y : ops.cast(y, float);
-    return ops.reduceSum(ops.mul(wide, graph.constant(weights, shape, float)));
-  });
-  const loss = terms.reduce((a, b) => ops.add(a, b));
-  const wants = inputs.map((x, i) => x.dtype === float && (c.wants?.[i] ?? true));
-  return { graph, inputs, results, loss, wants, feeds };
-}
 
 function assertClose(actual: Array64, expected: Array64, tolerance: number, what: string): void {
   assert.deepEqual([...actual.shape], [...expected.shape], `${what}: shape`);
