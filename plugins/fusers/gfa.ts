@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { seriesTolerance } from "../../kernels/gfa/contract.ts";
 import { Gfa } from "../../kernels/gfa/gfa.ts";
 import type { OptionSchema } from "../../lib/stages/options.ts";
 import type { StagePlugin } from "../../lib/stages/plugin.ts";
@@ -40,6 +41,38 @@ const options = {
     default: "query",
     enum: ["clip", "query", "mean"],
   },
+  affinity: {
+    type: "string",
+    description:
+      "the walk's weights: a softmax of the similarities, or the similarities as they are",
+    default: "softmax",
+    enum: ["softmax", "raw"],
+  },
+  method: {
+    type: "string",
+    description: "how the limit is reached: by a solver, by a series up to tolerance, or in steps",
+    default: "auto",
+    enum: ["auto", "closed", "series", "steps"],
+  },
+  tolerance: {
+    type: "number",
+    description: "what the series may leave out, in units of the unit rows' entries",
+    default: seriesTolerance,
+    exclusiveMinimum: 0,
+    exclusiveMaximum: 1,
+  },
+  steps: {
+    type: "integer",
+    description: 'number of steps of the method "steps"',
+    default: 8,
+    minimum: 1,
+    maximum: 1000,
+  },
+  checkFinite: {
+    type: "boolean",
+    description: "refuse NaN and infinity in the embeddings by name",
+    default: false,
+  },
 } as const satisfies OptionSchema;
 
 /**
@@ -57,8 +90,8 @@ export const gfaFuser: StagePlugin<["pooled", "queryEmbeddings"], ["fused"], typ
   needs: ["pooled", "queryEmbeddings"],
   gives: ["fused"],
   options,
-  create({ omega, lambda, output }, { device }) {
-    const kernel = new Gfa(device, { omega, lambda });
+  create({ output, steps, ...rest }, { device }) {
+    const kernel = new Gfa(device, rest.method === "steps" ? { ...rest, steps } : rest);
     return {
       async run({ pooled, queryEmbeddings }) {
         const empty = await pooled.empty.read();

@@ -15,6 +15,11 @@ const options = {
     default: "hard",
     enum: ["hard", "soft"],
   },
+  checkFinite: {
+    type: "boolean",
+    description: "refuse NaN and infinity in the features and mask logits by name",
+    default: false,
+  },
 } as const satisfies OptionSchema;
 
 /**
@@ -29,8 +34,8 @@ export const maskPooling: StagePlugin<["features", "maskLogits"], ["pooled"], ty
   needs: ["features", "maskLogits"],
   gives: ["pooled"],
   options,
-  create({ mode }, { device }) {
-    const kernel = new MaskPooling(device, { mode });
+  create(options, { device }) {
+    const kernel = new MaskPooling(device, options);
     return {
       async run({ features, maskLogits }) {
         const masks = await kernel.run({ features, maskLogits });

@@ -91,6 +91,9 @@ const cases: [string, Record<string, OptionValue>][] = [
   ["mean", {}],
   ["gfa", { output: "clip", omega: 0.5, lambda: 10 }],
   ["gfa", { output: "query", omega: 0.9 }],
+  ["gfa", { method: "series", tolerance: 1e-3, omega: 0.7 }],
+  ["gfa", { method: "steps", steps: 3, checkFinite: true }],
+  ["gfa", { affinity: "raw", lambda: 0.1 }],
   ["gfa", { output: "mean", lambda: 1 }],
   ["median", { weight: 0.7 }],
 ];
