@@ -5,7 +5,7 @@ import { Graph, type Value } from "../../../lib/graph/graph.ts";
 import * as ops from "../../../lib/graph/ops.ts";
 import { vjpRules } from "../../../lib/graph/vjp.ts";
 import { Rng } from "../../../lib/rng.ts";
-import { HostTensor, sizeOf } from "../../../lib/tensor.ts";
+import { HostTensor } from "../../../lib/tensor.ts";
 import { ortNodeEngine } from "../../../plugins/runtimes/ort_node.ts";
 import { type Built, graphOf } from "./case_graph.ts";
 import { type Array64, arrayOf, interpret } from "./interpreter.ts";
