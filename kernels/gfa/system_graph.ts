@@ -112,12 +112,19 @@ export function productPlus(a: Value, b: Value, c: Value): Value {
   return c.graph.add("Gemm", [left, b, c], [result], { transA: { int: Number(isTransposed) } })[0]!;
 }
 
-/** `Σ Xᵏ` for 1 ≤ k < 2^doublings: from `S = Σ_{k<m}` to `S + Xᵐ S`. */
+/**
+ * `Σ Xᵏ` for 1 ≤ k < 2^doublings: from `S = Σ_{k<m}` to `S + Xᵐ S`.
+ *
+ * A block's powers vanish faster than the bound says. Entries that no digit of the sum shows are set
+ * to zero, before their products become denormal, which makes processors many times slower.
+ */
 function series(x: Value, doublings: number): Value {
+  const shrink = { lambd: { float: 1e-18 }, bias: { float: 0 } };
   let power = x;
   let sum = x;
   for (let j = 1; j < doublings; j++) {
-    power = ops.matMul(power, power);
+    const square = ops.matMul(power, power);
+    power = x.graph.add("Shrink", [square], [{ dtype: x.dtype, shape: x.shape }], shrink)[0]!;
     sum = productPlus(power, sum, ops.add(sum, power));
   }
   return doublings === 0 ? ops.mul(x, 0) : sum;
