@@ -277,7 +277,7 @@ class Importer {
   }
 
   #sizesOf(value: Value): readonly Size[] | null {
-    const whole = value.dtype === "int64" || value.dtype === "int32";
+    const whole = ["int64", "int32", "bool"].includes(value.dtype);
     if (value.data !== null && whole && value.rank <= 1) return this.#numbers(value, "sizes");
     return this.#sizes.get(value) ?? null;
   }
@@ -310,7 +310,14 @@ class Importer {
     };
 
     if (op in unary) return [unary[op]!(at(0))];
-    if (op in binary) return [binary[op]!(at(0), at(1))];
+    if (op in binary) {
+      const value = binary[op]!(at(0), at(1));
+      const [left, right] = [at(0), at(1)].map((operand) => this.#sizesOf(operand));
+      const sizes = left && right && value.rank <= 1
+        ? zip([left, right], ([x, y]) => combineSizes(op, x!, y!))
+        : null;
+      return followed(value, sizes);
+    }
     if (op in reductions) {
       const axes = numbers(1, "its axes") ?? a.ints("axes");
       const none = axes === null || axes.length === 0;
@@ -355,8 +362,13 @@ class Importer {
       case "Mod":
         a.only("fmod", a.int("fmod", 0), 0);
         return [ops.mod(at(0), at(1))];
-      case "Where":
-        return [ops.where(at(0), at(1), at(2))];
+      case "Where": {
+        const value = ops.where(at(0), at(1), at(2));
+        const lists = inputs.map((_, i) => this.#sizesOf(at(i)));
+        const known = value.rank <= 1 && lists.every((list) => list !== null);
+        const pick = ([c, x, y]: readonly Size[]) => typeof c === "number" ? (c ? x! : y!) : null;
+        return followed(value, known ? zip(lists.map((list) => list!), pick) : null);
+      }
       case "Cast": {
         const dtype = onnxElementType(a.int("to", 0));
         if (dtype === null || !dtypes.includes(dtype)) fail("its type isn't one that graphs have");
@@ -660,4 +672,30 @@ function openSizes(value: Value): readonly Size[] | null {
   const [count] = value.shape;
   const isVector = value.rank === 1 && typeof count === "number" && count <= 64;
   return isVector ? new Array<Size>(count).fill(null) : null;
+}
+
+/** Vectors of sizes element by element; those of one element broadcast. */
+function zip(
+  lists: readonly (readonly Size[])[],
+  combine: (elements: readonly Size[]) => Size,
+): readonly Size[] {
+  const count = Math.max(...lists.map((list) => list.length));
+  return Array.from(
+    { length: count },
+    (_, i) => combine(lists.map((list) => (list.length === 1 ? list[0] : list[i]) ?? null)),
+  );
+}
+
+/** What exporters compute with sizes: mostly whether one is the -1 of "leave it as it is". */
+function combineSizes(op: string, x: Size, y: Size): Size {
+  if (x === null || y === null) return null;
+  if (typeof x === "number" && typeof y === "number") {
+    if (op === "Equal") return Number(x === y);
+    if (op === "Mul") return x * y;
+    if (op === "Add") return x + y;
+    return op === "Sub" ? x - y : null;
+  }
+  if (op === "Equal") return Number(x) < 0 || Number(y) < 0 ? 0 : null;
+  if (op === "Mul" && (x === 1 || y === 1)) return x === 1 ? y : x;
+  return null;
 }

@@ -10,6 +10,7 @@ import { Rng } from "../../../lib/rng.ts";
 import { float32 } from "../../../lib/tensor.ts";
 import {
   bytesSource,
+  graphFromOnnx,
   openOnnx,
   openSafetensors,
   openSharded,
@@ -133,6 +134,11 @@ fuzz("ONNX", async () => [parts.model, await fixtureBytes("foreign.onnx")], asyn
     },
   });
   await readAll(file, Math.max(bytes.length, 1024));
+});
+
+fuzz("ONNX, as graphs", () => [parts.model], async (bytes) => {
+  const sibling = () => Promise.resolve(bytesSource("damaged folder", folder["weights.bin"]!));
+  await graphFromOnnx(await openOnnx(source(bytes), { sibling }));
 });
 
 fuzz(

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import * as ort from "onnxruntime-node";
 import { ModelError } from "../../../lib/errors.ts";
 import { gradients, Graph, ops, type Value } from "../../../lib/graph/mod.ts";
 import { liveNodes } from "../../../lib/graph/onnx.ts";
@@ -8,7 +9,8 @@ import { float32 } from "../../../lib/tensor.ts";
 import { bytesSource, graphFromOnnx, openOnnx } from "../../../lib/weights/mod.ts";
 import { arrayOf, interpret } from "../graph/interpreter.ts";
 import { dtypeOf, fill, type OperatorCase, operatorCases } from "../graph/operator_cases.ts";
-import { fixture } from "./fixtures.ts";
+import exported from "../../fixtures/weights/exported.json" with { type: "json" };
+import { type ExpectedTensor, fixture } from "./fixtures.ts";
 
 async function reread(graph: Graph, options = {}): Promise<Graph> {
   return graphFromOnnx(await openOnnx(bytesSource("again.onnx", graph.toOnnx(options))));
@@ -114,6 +116,33 @@ Deno.test("ONNX to graph: a network of symbolic sizes, with its parameters, to t
   const [slope] = gradients(ops.reduceSum(y), [again.parameters.get("qkv.weight")!]);
   assert.deepEqual(slope!.shape, [8, 24]);
 });
+
+for (const exporter of ["dynamo", "script"]) {
+  Deno.test(`ONNX to graph: what PyTorch's ${exporter} exporter wrote computes what PyTorch does`, async () => {
+    const elements = ({ shape, data }: ExpectedTensor) => {
+      const bytes = Uint8Array.from(atob(data), (char) => char.charCodeAt(0));
+      return { shape, data: new Float32Array(bytes.buffer) };
+    };
+    const graph = await graphFromOnnx(await openOnnx(await fixture(`exported_${exporter}.onnx`)));
+    const [batch, ...sizes] = graph.inputs[0]!.shape;
+    assert.deepEqual([batch, sizes], ["batch", [3, 16, 16]]);
+    assert.deepEqual(graph.outputs.get("masks")!.shape, ["batch", 8, 12, 12]);
+    assert.deepEqual(graph.outputs.get("embedding")!.shape, ["batch", 16]);
+
+    const image = elements(exported.image);
+    const session = await ort.InferenceSession.create(graph.toOnnx());
+    const results = await session.run({
+      image: new ort.Tensor("float32", image.data, image.shape),
+    });
+    for (const name of ["masks", "embedding"] as const) {
+      const expected = elements(exported[name]);
+      const found = results[name]!.data as Float32Array;
+      assert.deepEqual(results[name]!.dims, expected.shape);
+      expected.data.forEach((x, i) => assert.ok(Math.abs(x - found[i]!) <= 1e-5, `${name}[${i}]`));
+    }
+    await session.release();
+  });
+}
 
 Deno.test("ONNX to graph: what has no counterpart is refused by name", async () => {
   const file = await openOnnx(await fixture("foreign.onnx"), { sibling: fixture });
