@@ -377,7 +377,7 @@ export class GpuMaskPooling implements Disposable {
     const { height, width, maskHeight, maskWidth } = sizes;
     program.kernel(
       adjointKernel,
-      Math.ceil(Math.ceil(planes / 4) * maskHeight * maskWidth / 64),
+      Math.ceil(Math.ceil(planes / 8) * maskHeight * maskWidth / 64),
       [planes, maskHeight, maskWidth, height, width, into.offset].map(u32),
       [scratch, into.place],
     );

@@ -1,6 +1,7 @@
 // by_source[plane][y][x] = sum over the pixels of the feature map that interpolate logit (y, x), of
 // their share times by_logit: the transpose of the bilinear resize. Gathered rather than scattered,
-// so that the order of summation is fixed. An invocation computes one place of four planes.
+// so that the order of summation is fixed. An invocation computes one place of eight planes, for
+// which the shares are the same.
 
 struct Params {
   planes: u32,
@@ -37,6 +38,10 @@ fn share(i: u32, source: u32, size_in: u32, size_out: u32) -> f32 {
   return select(0.0, 1.0 - fraction, source == low) + select(0.0, fraction, source == high);
 }
 
+fn gather(at: vec4<u32>) -> vec4<f32> {
+  return vec4<f32>(by_logit[at.x], by_logit[at.y], by_logit[at.z], by_logit[at.w]);
+}
+
 @compute @workgroup_size(64)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -45,26 +50,38 @@ fn main(
 ) {
   let id = (group.x + group.y * groups.x) * 64u + local;
   let size = params.mask_height * params.mask_width;
-  let first = id / size * 4u;
+  let first = id / size * 8u;
   if (first >= params.planes) {
     return;
   }
   let source = vec2<u32>(id % size % params.mask_width, id % size / params.mask_width);
-  let planes = min(first + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.planes - 1u));
-  let starts = planes * (params.height * params.width);
+  let pixels = params.height * params.width;
+  let steps = vec4<u32>(0u, 1u, 2u, 3u);
+  let starts0 = min(first + steps, vec4<u32>(params.planes - 1u)) * pixels;
+  let starts1 = min(first + 4u + steps, vec4<u32>(params.planes - 1u)) * pixels;
   let columns = reach(source.x, params.mask_width, params.width);
   let rows = reach(source.y, params.mask_height, params.height);
-  var sum = vec4<f32>();
+  var sum0 = vec4<f32>();
+  var sum1 = vec4<f32>();
   for (var y = rows.x; y < rows.y; y++) {
-    var part = vec4<f32>();
+    var part0 = vec4<f32>();
+    var part1 = vec4<f32>();
     for (var x = columns.x; x < columns.y; x++) {
-      let at = starts + y * params.width + x;
-      part += share(x, source.x, params.mask_width, params.width) *
-        vec4<f32>(by_logit[at.x], by_logit[at.y], by_logit[at.z], by_logit[at.w]);
+      let part = share(x, source.x, params.mask_width, params.width);
+      part0 += part * gather(starts0 + y * params.width + x);
+      part1 += part * gather(starts1 + y * params.width + x);
     }
-    sum += share(y, source.y, params.mask_height, params.height) * part;
+    let part = share(y, source.y, params.mask_height, params.height);
+    sum0 += part * part0;
+    sum1 += part * part1;
   }
-  for (var i = 0u; i < 4u && first + i < params.planes; i++) {
-    by_source[params.result_offset + (first + i) * size + id % size] = sum[i];
+  let at = params.result_offset + first * size + id % size;
+  for (var i = 0u; i < 4u; i++) {
+    if (first + i < params.planes) {
+      by_source[at + i * size] = sum0[i];
+    }
+    if (first + 4u + i < params.planes) {
+      by_source[at + (4u + i) * size] = sum1[i];
+    }
   }
 }

@@ -25,11 +25,16 @@ async function acquire(): Promise<Device | null> {
 }
 
 const probe = await acquire();
+const halfFloats = probe?.gpu?.features.has("shader-f16") === true;
 await probe?.dispose();
-const ignore = probe === null && Deno.env.get("OVS_REQUIRE_GPU") !== "1";
+const missing = probe === null && Deno.env.get("OVS_REQUIRE_GPU") !== "1";
 
 /** A GPU test that must leave no buffer: skipped without an adapter, failed where one is required. */
-function gpuTest(name: string, body: (gpu: GPUDevice) => Promise<void>): void {
+function gpuTest(
+  name: string,
+  body: (gpu: GPUDevice) => Promise<void>,
+  ignore = missing,
+): void {
   Deno.test({
     name: `mask pooling on WebGPU: ${name}`,
     ignore,
@@ -185,7 +190,6 @@ gpuTest("results and gradients agree with the reference at all sizes", async (gp
 });
 
 gpuTest("float16 inputs are the rounded float32 inputs", async (gpu) => {
-  if (!gpu.features.has("shader-f16")) return;
   await fc.assert(
     fc.asyncProperty(cases, async (c) => {
       const { features, maskLogits, cotangent } = draw(c);
@@ -200,7 +204,18 @@ gpuTest("float16 inputs are the rounded float32 inputs", async (gpu) => {
     }),
     { numRuns: 60, seed: 12 },
   );
-});
+}, !halfFloats);
+
+gpuTest("float16 inputs are refused where the device lacks them", async (gpu) => {
+  const shape = { channels: 2, height: 2, width: 2, masks: 2, maskHeight: 2, maskWidth: 2 };
+  const input = draw({ mode: "soft", batch: null, ...shape, seed: 1 });
+  using kernel = new GpuMaskPooling(gpu, { mode: "soft" });
+  await assert.rejects(
+    kernel.run({ ...input, features: halves(input.features) }),
+    (error) =>
+      error instanceof DeviceError && /features is float16.*shader-f16/.test(error.message),
+  );
+}, missing || halfFloats);
 
 gpuTest("an image of a batch gives what it gives alone", async (gpu) => {
   await fc.assert(
@@ -264,7 +279,7 @@ gpuTest("what exceeds a binding is divided, and gives the same", async (gpu) => 
   ];
   for (const mode of ["hard", "soft"] as const) {
     for (const [seed, shape] of shapes.entries()) {
-      for (const half of gpu.features.has("shader-f16") ? [false, true] : [false]) {
+      for (const half of halfFloats ? [false, true] : [false]) {
         const drawn = draw({ mode, batch: 3, ...shape, seed });
         const input = half
           ? { ...drawn, features: halves(drawn.features), maskLogits: halves(drawn.maskLogits) }
@@ -372,7 +387,7 @@ gpuTest("NaN and infinity are refused by name when asked", async (gpu) => {
     kernel.gradients(input, { pooled: poison(input.cotangent.pooled, 4, Infinity) }),
     names(/mask pooling: the gradient by pooled\[0, 1, 1\] is Infinity/),
   );
-  if (gpu.features.has("shader-f16")) {
+  if (halfFloats) {
     const half = { features: halves(bad.features), maskLogits: halves(input.maskLogits) };
     await assert.rejects(kernel.run(half), names(where));
   }
