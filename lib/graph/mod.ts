@@ -8,6 +8,7 @@ export { customGradient, type GradientRule } from "./custom_gradient.ts";
 export * from "./graph.ts";
 export { gradients } from "./gradient.ts";
 export { type EncodeOptions, type ExternalData, opset } from "./onnx.ts";
+export type { Origin } from "./origin.ts";
 export * from "./parameters.ts";
 export { recompute } from "./recompute.ts";
 export * as ops from "./ops.ts";

@@ -6,7 +6,9 @@
 
 const here = import.meta.url ?? "";
 /** Frames from here are the library's own: this folder, or the bundle that it is part of. */
-const own = /\/lib\/graph\/origin\.[jt]s$/.test(here) ? here.slice(0, here.lastIndexOf("/")) : here;
+const own = /\/lib\/graph\/origin\.[jt]s$/.test(here)
+  ? here.slice(0, here.lastIndexOf("/") + 1)
+  : here;
 
 /** V8's bound on the frames of a trace; other engines have none. */
 const depth = Error as { stackTraceLimit?: number };
@@ -27,7 +29,7 @@ export class Origin {
 
   /** `file:line:column`, or an empty string where no frame lies outside of the library. */
   toString(): string {
-    this.#text ??= outsideFrame(this.#trace.stack ?? "");
+    this.#text ??= outsideFrame(this.#trace.stack ?? "", own);
     return this.#text;
   }
 
@@ -38,8 +40,14 @@ export class Origin {
   }
 }
 
-/** Reads the traces of V8 (`at f (file:1:2)`) and of Firefox and Safari (`f@file:1:2`). */
-function outsideFrame(stack: string): string {
+/**
+ * The first frame of a trace of V8 (`at f (file:1:2)`), Firefox or Safari (`f@file:1:2`) that isn't
+ * the library's.
+ *
+ * @param own How the library's own files begin.
+ * @returns `file:line:column`, or an empty string.
+ */
+export function outsideFrame(stack: string, own: string): string {
   for (const line of stack.split("\n")) {
     const match = /^(?:\s*at (?:.*\()?|.*@)(.+):(\d+):(\d+)\)?$/.exec(line);
     if (match === null) continue;

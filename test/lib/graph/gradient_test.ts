@@ -270,22 +270,40 @@ Deno.test("a batch of symbolic size differentiates like one of a known size", as
   const rng = new Rng(3);
   const normal = (...shape: number[]) =>
     Float32Array.from({ length: sizeOf(shape) }, () => rng.normal() / 2);
-  const weights = { conv: normal(4, 2, 3, 3), dense: normal(4, 6), table: normal(5, 6) };
+  const weights = {
+    conv: normal(4, 2, 3, 3),
+    depthwise: normal(4, 1, 3, 3),
+    pointwise: normal(4, 4, 1, 1),
+    dense: normal(4, 6),
+    table: normal(5, 6),
+  };
   const network = (graph: Graph, batch: number | string) => {
     const image = graph.input("image", [batch, 2, 4, 4]);
     const tokens = graph.input("tokens", [batch, 3], "int64");
     const conv = graph.parameter("conv", new HostTensor("float32", [4, 2, 3, 3], weights.conv));
     const dense = graph.parameter("dense", new HostTensor("float32", [4, 6], weights.dense));
     const table = graph.parameter("table", new HostTensor("float32", [5, 6], weights.table));
-    const features = ops.gelu(ops.conv(image, conv, null, { strides: [2, 2], pads: [1, 1, 1, 1] }));
+    const [depthwise, pointwise] = (["depthwise", "pointwise"] as const).map((name) => {
+      const shape = name === "depthwise" ? [4, 1, 3, 3] : [4, 4, 1, 1];
+      return graph.parameter(name, new HostTensor("float32", shape, weights[name]));
+    }) as [Value, Value];
+    const stem = ops.gelu(ops.conv(image, conv, null, { strides: [2, 2], pads: [1, 1, 1, 1] }));
+    const mixed = ops.conv(stem, depthwise, null, { pads: [1, 1, 1, 1], groups: 4 });
+    const ones = graph.constant([1, 2, 0.5, 1]);
+    const normed = ops.groupNorm(ops.conv(mixed, pointwise, null), 2, ones, ones);
+    const features = ops.add(stem, normed);
     const rows = ops.transpose(ops.reshape(features, [ops.dimOf(image, 0), 4, -1]), [0, 2, 1]);
     const scale = graph.constant([1, 2, 1, 0.5, 1, 1]);
     const bias = graph.constant([0, 0, 0.5, 0, 0, 1]);
     const joint = ops.layerNorm(ops.matMul(rows, dense), scale, bias);
     const text = ops.gather(table, tokens);
-    const scores = ops.matMul(ops.l2Normalize(joint), ops.transpose(text, [0, 2, 1]));
-    const loss = ops.neg(ops.reduceSum(ops.logSoftmax(scores, -1)));
-    const targets = [conv, dense, table, image];
+    const scores = ops.einsum("bnd,btd->bnt", ops.l2Normalize(joint), text);
+    const { values, indices } = ops.topK(ops.reduceLogSumExp(scores, [2]), 2);
+    const best = ops.gatherElements(ops.reduceMax(scores, [2]), indices, 1);
+    const chosen = ops.gather(joint, graph.constant([2, 0], [2], "int64"), 1);
+    const loss = [values, best, ops.logSoftmax(scores, -1), ops.cumSum(chosen, 1)]
+      .map((value) => ops.reduceSum(ops.tanh(value))).reduce((a, b) => ops.sub(a, b));
+    const targets = [conv, depthwise, pointwise, dense, table, image];
     graph.output("loss", loss);
     gradients(loss, targets).forEach((grad, i) => {
       assert.deepEqual(grad.shape, targets[i]!.shape);

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { customGradient } from "../../../lib/graph/custom_gradient.ts";
 import { gradients } from "../../../lib/graph/gradient.ts";
 import { Graph, type Value } from "../../../lib/graph/graph.ts";
 import { liveNodes } from "../../../lib/graph/onnx.ts";
@@ -109,6 +110,22 @@ Deno.test("ONNX Runtime agrees bit for bit, symbolic batch included", async () =
   }));
   assert.deepEqual(all[1], all[0]);
   assert.deepEqual(all[2], all[0]);
+});
+
+Deno.test("a part with a gradient of its own keeps it inside of a block", () => {
+  const build = (marked: boolean) => {
+    const graph = new Graph("custom");
+    const x = graph.input("x", [3]);
+    const body = ([z]: readonly Value[]) => {
+      const inner = ops.mul(z!, 2);
+      const [step] = customGradient([inner], [ops.sign(inner)], ([g]) => [ops.mul(g!, inner)]);
+      return ops.mul(ops.sin(step!), ops.exp(inner));
+    };
+    const y = marked ? recompute([x], body) : body([x]);
+    const grads = gradients(ops.reduceSum(ops.mul(y, y)), [x]);
+    return interpret(graph, { x: arrayOf([0.1, -2, 0.3]) }, grads)[0]!.data;
+  };
+  assert.deepEqual(build(true), build(false));
 });
 
 Deno.test("a block inside of another is computed again with it; one without inputs is just built", () => {
