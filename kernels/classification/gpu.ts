@@ -5,10 +5,11 @@
  */
 import { DeviceError } from "../../lib/errors.ts";
 import { fromFloat16 } from "../../lib/float16.ts";
-import type { Tensor } from "../../lib/tensor.ts";
-import { CommandList, f32, type Param, u32 } from "../dispatch/command_list.ts";
+import { sizeOf, type Tensor } from "../../lib/tensor.ts";
+import { type BufferRange, CommandList, f32, type Param, u32 } from "../dispatch/command_list.ts";
 import { formatBytes, KernelContext, tensorUsage } from "../dispatch/context.ts";
 import { GpuTensor } from "../dispatch/gpu_tensor.ts";
+import { elementRange, usableBytes } from "../dispatch/ranges.ts";
 import { nonFiniteError } from "../finite.ts";
 import { type AxisRun, axisRuns } from "./axis_runs.ts";
 import {
@@ -36,6 +37,10 @@ const tileCapacity = 512;
 const regionCapacity = 4096;
 /** Scratch memory that a band of the image may take, per kind. */
 const scratchBytes = 2 ** 26;
+/** Work of the first slice: some 0.3 s on two CPU cores posing as a GPU. */
+const firstSlice = 2 ** 22;
+/** Classes that are pruned for a region in the time of one pass over a unit of pixels. */
+const prunedPerPass = 8;
 
 /** What may be set for tests; it changes no result. */
 export interface GpuClassificationTuning {
@@ -93,6 +98,7 @@ export class GpuClassification {
 class Scratch implements Disposable {
   readonly #context: KernelContext;
   readonly #buffers = new Set<GPUBuffer>();
+  readonly #retired: GPUBuffer[] = [];
 
   constructor(context: KernelContext) {
     this.#context = context;
@@ -118,8 +124,16 @@ class Scratch implements Disposable {
     return buffer;
   }
 
-  destroy(buffer: GPUBuffer | undefined): void {
-    if (buffer !== undefined && this.#buffers.delete(buffer)) this.#context.destroyBuffer(buffer);
+  /** Lets buffers go as soon as what was encoded is submitted. */
+  retire(...buffers: GPUBuffer[]): void {
+    this.#retired.push(...buffers);
+  }
+
+  /** Destroys what was let go. */
+  flush(): void {
+    for (const buffer of this.#retired.splice(0)) {
+      if (this.#buffers.delete(buffer)) this.#context.destroyBuffer(buffer);
+    }
   }
 
   [Symbol.dispose](): void {
@@ -134,9 +148,10 @@ interface Source {
   readonly half: boolean;
   readonly rows: number;
   readonly stride: number;
-  readonly buffer: GPUBuffer | null;
   readonly data: Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer> | null;
-  readonly fault: GPUBuffer;
+  buffer: GPUBuffer | null;
+  /** Index of its first element that isn't finite. */
+  fault: GPUBuffer | null;
 }
 
 /** A strip of the image, as high as the scratch memory allows. */
@@ -166,25 +181,61 @@ interface Plan {
 
 /**
  * Sizes of submissions: a driver kills what runs too long, and a page wants its turn. Work is
- * counted in classes × masks × units of pixels.
+ * counted in passes over four masks for a unit of pixels.
  */
 class Slices {
-  /** The work that may be submitted next. */
+  /** The work that may be submitted at once. */
   budget: number;
-  #since = performance.now();
 
   constructor(budget: number) {
     this.budget = budget;
   }
 
   /** Learns from a slice that has just been finished: a tenth of a second is aimed at. */
-  finished(work: number): void {
-    const now = performance.now();
-    const factor = 100 / Math.max(now - this.#since, 1);
-    this.#since = now;
+  finished(work: number, milliseconds: number): void {
+    const factor = 100 / Math.max(milliseconds, 1);
     // A slice far below its budget says little.
     if (work > this.budget / 2) this.budget *= Math.min(Math.max(factor, 0.5), 4);
   }
+}
+
+/** What has been encoded: so much work, or something whose contents are needed to go on. */
+type Step = { readonly work: number; readonly done?: number } | { readonly read: Readable };
+
+interface Readable {
+  readonly buffer: GPUBuffer;
+  readonly bytes: number;
+}
+
+type Steps = Generator<Step, void, ArrayBuffer | undefined>;
+
+/** One band of the image on the device. */
+interface BandState {
+  readonly plan: Plan;
+  readonly band: Band;
+  readonly plane: number;
+  readonly unitsX: number;
+  readonly unitsY: number;
+  readonly tilesX: number;
+  readonly tiles: number;
+  readonly regionsX: number;
+  readonly regions: number;
+  readonly columns: GPUBuffer;
+  readonly runs: GPUBuffer;
+  readonly regionLists: GPUBuffer;
+  readonly tileLists: GPUBuffer;
+  readonly bounds: GPUBuffer;
+  readonly regionWork: GPUBuffer;
+  readonly tileWork: GPUBuffer;
+  readonly none: GPUBuffer;
+}
+
+/** A range of classes on the device. */
+interface ChunkState {
+  readonly first: number;
+  readonly count: number;
+  readonly columns: GPUBuffer;
+  readonly tops: GPUBuffer;
 }
 
 class Labelling {
@@ -197,8 +248,9 @@ class Labelling {
   readonly #slices: Slices;
   readonly #groups: number;
   #pipelines!: Pipelines;
-  #labels!: GPUBuffer;
-  #scores!: GPUBuffer;
+  #list: CommandList | null = null;
+  #labels: GpuTensor<"int32"> | null = null;
+  #scores: GpuTensor<"float32"> | null = null;
 
   constructor(
     context: KernelContext,
@@ -214,7 +266,7 @@ class Labelling {
     this.#tuning = tuning;
     this.#sizes = sizes;
     this.#run = run;
-    this.#slices = new Slices(tuning.slice ?? 2 ** 26);
+    this.#slices = new Slices(tuning.slice ?? firstSlice);
     this.#groups = Math.ceil(sizes.masks / 4);
   }
 
@@ -223,292 +275,210 @@ class Labelling {
     const plan = makePlan(this.#sizes, this.#context.bindingLimit, this.#tuning);
     this.#context.checkBinding("classification: the labels", 4 * height * width);
     this.#pipelines = await makePipelines(this.#context, plan, input);
-    const masks = await this.#open("maskLogits", input.maskLogits);
-    const probabilities = await this.#open("probabilities", input.probabilities);
-    const outputs: GpuTensor[] = [];
+    const masks = await this.#source("maskLogits", input.maskLogits);
+    const probabilities = await this.#source("probabilities", input.probabilities);
     try {
-      const [labels, scores] = await this.#context.guard("classification", () => {
-        const { gpu } = this.#context;
-        const labels = GpuTensor.allocate(gpu, "int32", [height, width], "labels");
-        outputs.push(labels);
-        const scores = GpuTensor.allocate(gpu, "float32", [height, width], "scores");
-        outputs.push(scores);
-        return [labels, scores] as const;
-      });
-      this.#labels = labels.buffer;
-      this.#scores = scores.buffer;
-      let done = 0;
-      for (const band of plan.bands) {
-        await this.#band(plan, band, masks, probabilities, done);
-        done += (plan.rows[band.bottom - 1]!.end - plan.rows[band.top]!.start) * width;
-      }
+      await this.#drive(this.#steps(plan, masks, probabilities));
       if (this.#options.checkFinite) {
         await this.#checkFinite(masks, input.maskLogits);
         await this.#checkFinite(probabilities, input.probabilities);
       }
-      return new PixelLabels(labels, scores);
+      return new PixelLabels(this.#labels!, this.#scores!);
     } catch (error) {
-      for (const output of outputs) output.dispose();
+      this.#labels?.dispose();
+      this.#scores?.dispose();
       throw error;
     }
   }
 
-  /** Brings an input to the device, if one binding holds it. */
-  async #open(name: string, tensor: Tensor): Promise<Source> {
-    const half = tensor.dtype === "float16";
-    const rows = tensor.shape[0]!;
-    const stride = tensor.shape.slice(1).reduce((a, b) => a * b, 1);
-    const { gpu, bindingLimit } = this.#context;
-    let buffer: GPUBuffer | null = null;
-    let data: Source["data"] = null;
-    if (tensor instanceof GpuTensor && tensor.gpu === gpu) {
-      buffer = tensor.buffer;
-    } else {
-      data = await tensor.read() as NonNullable<Source["data"]>;
-    }
-    return await this.#context.guard(`upload of ${name}`, () => {
-      if (data !== null && data.byteLength <= bindingLimit) {
-        buffer = this.#scratch.upload(name, data);
+  /** Encodes and submits as much at a time as the slices allow. */
+  async #drive(steps: Steps): Promise<void> {
+    let reply: ArrayBuffer | undefined;
+    for (;;) {
+      let work = 0;
+      const start = performance.now();
+      const last = await this.#context.guard("classification", () => {
+        let next: ReturnType<Steps["next"]>;
+        do {
+          next = steps.next(reply);
+          reply = undefined;
+          if (!next.done && "work" in next.value) work += next.value.work;
+        } while (!next.done && "work" in next.value && work < this.#slices.budget);
+        this.#list?.submit();
+        this.#list = null;
+        this.#scratch.flush();
+        return next;
+      });
+      if (last.done) return;
+      const { buffer, bytes } = "read" in last.value
+        ? last.value.read
+        : { buffer: this.#labels!.buffer, bytes: 4 };
+      const data = await this.#context.readBuffer(buffer, bytes);
+      this.#slices.finished(work, performance.now() - start);
+      this.#run.signal?.throwIfAborted();
+      if ("read" in last.value) reply = data;
+      else if (last.value.done !== undefined) {
+        this.#run.progress?.(last.value.done, this.#sizes.height * this.#sizes.width);
+        this.#run.signal?.throwIfAborted();
       }
-      const fault = this.#scratch.upload("fault", new Uint32Array([0xffffffff]));
-      return { name, half, rows, stride, buffer, data, fault };
-    });
+    }
   }
 
-  /** Labels a strip of the image. */
-  async #band(
-    plan: Plan,
-    band: Band,
-    masks: Source,
-    probabilities: Source,
-    before: number,
-  ): Promise<void> {
-    const { maskWidth, classes, width } = this.#sizes;
+  /** Encodes a dispatch for the next submission. */
+  #dispatch(...dispatch: Parameters<CommandList["dispatch"]>): void {
+    this.#list ??= new CommandList(this.#context);
+    this.#list.dispatch(...dispatch);
+  }
+
+  /** An input on the device, or on the host where no binding holds it. */
+  async #source(name: string, tensor: Tensor): Promise<Source> {
+    const half = tensor.dtype === "float16";
+    const rows = tensor.shape[0]!;
+    const stride = sizeOf(tensor.shape) / rows;
+    const { gpu, bindingLimit } = this.#context;
+    const bytes = stride * (half ? 2 : 4);
+    const shared = { name, half, rows, stride, fault: null, buffer: null, data: null };
+    // A buffer is bound in parts of four rows at least; 256 bytes are for the alignment.
+    const fits = rows * bytes <= bindingLimit || 4 * bytes + 256 <= bindingLimit;
+    if (tensor instanceof GpuTensor && tensor.gpu === gpu && fits) {
+      return { ...shared, buffer: tensor.buffer };
+    }
+    return { ...shared, data: await tensor.read() as NonNullable<Source["data"]> };
+  }
+
+  /** All the work, in steps. */
+  *#steps(plan: Plan, masks: Source, probabilities: Source): Steps {
+    const { height, width } = this.#sizes;
+    const { gpu, bindingLimit } = this.#context;
+    this.#labels = GpuTensor.allocate(gpu, "int32", [height, width], "labels");
+    this.#scores = GpuTensor.allocate(gpu, "float32", [height, width], "scores");
+    for (const source of [masks, probabilities]) {
+      source.fault = this.#scratch.upload("fault", new Uint32Array([0xffffffff]));
+      if (source.data !== null && source.data.byteLength <= bindingLimit) {
+        source.buffer = this.#scratch.upload(source.name, source.data);
+      }
+    }
+    let done = 0;
+    for (const band of plan.bands) {
+      const state = this.#openBand(plan, band, masks);
+      const pixels = (plan.rows[band.bottom - 1]!.end - plan.rows[band.top]!.start) * width;
+      for (let first = 0; first < this.#sizes.classes; first += plan.chunk) {
+        const chunk = this.#openChunk(plan, first, probabilities);
+        if (plan.regionCapacity > 0) yield* this.#pruneRegions(state, chunk);
+        if (plan.tileCapacity > 0) yield* this.#pruneTiles(state, chunk);
+        const before = done + Math.floor(pixels * first / this.#sizes.classes);
+        const share = Math.floor(pixels * chunk.count / this.#sizes.classes);
+        yield* this.#label(state, chunk, before, share);
+        this.#scratch.retire(chunk.columns, chunk.tops);
+      }
+      const { columns, runs, regionLists, tileLists, bounds, regionWork, tileWork, none } = state;
+      this.#scratch.retire(columns, runs, regionLists, tileLists, bounds);
+      this.#scratch.retire(regionWork, tileWork, none);
+      done += pixels;
+    }
+  }
+
+  #openBand(plan: Plan, band: Band, masks: Source): BandState {
+    const { maskWidth } = this.#sizes;
     const scratch = this.#scratch;
-    const groups = this.#groups;
     const plane = band.rows * maskWidth;
     const unitsX = plan.columns.length;
     const unitsY = band.bottom - band.top;
     const tilesX = Math.ceil(unitsX / tileSide);
-    const tiles = tilesX * Math.ceil(unitsY / tileSide);
+    const tilesY = Math.ceil(unitsY / tileSide);
+    const tiles = tilesX * tilesY;
     const regionsX = Math.ceil(tilesX / plan.regionSide);
-    const regions = regionsX * Math.ceil(Math.ceil(unitsY / tileSide) / plan.regionSide);
-    const pixels = (plan.rows[band.bottom - 1]!.end - plan.rows[band.top]!.start) * width;
-
-    const made: GPUBuffer[] = [];
-    const create = (label: string, bytes: number) => {
-      const buffer = scratch.create(label, bytes);
-      made.push(buffer);
-      return buffer;
+    const regions = regionsX * Math.ceil(tilesY / plan.regionSide);
+    const columns = scratch.create("mask logits by fours", 16 * this.#groups * plane);
+    this.#interleave(masks, band.firstRow * maskWidth, plane, columns);
+    const rows = plan.rows.slice(band.top, band.bottom);
+    return {
+      ...{ plan, band, plane, unitsX, unitsY, tilesX, tiles, regionsX, regions, columns },
+      runs: scratch.upload("runs", packRuns(plan.columns, rows, band.firstRow)),
+      regionLists: scratch.create("classes of regions", 4 * regions * (plan.regionCapacity + 1)),
+      tileLists: scratch.create("classes of tiles", 4 * tiles * (plan.tileCapacity + 1)),
+      bounds: scratch.create(
+        "bounds",
+        plan.tileCapacity > 0 ? 32 * this.#groups * Math.max(tiles, regions) : 4,
+      ),
+      regionWork: scratch.create("work of regions", 4 * regions),
+      tileWork: scratch.create("work of tiles", 4 * tiles),
+      none: scratch.create("none", 4),
     };
-    const prunes = plan.tileCapacity > 0;
-    const prunesRegions = plan.regionCapacity > 0;
-    const opened = await this.#context.guard("classification", () => {
-      const list = new CommandList(this.#context);
-      const columns = create("mask logits by fours", 16 * groups * plane);
-      const staging = this.#interleave(list, masks, band.firstRow * maskWidth, plane, columns);
-      const runs = scratch.upload(
-        "runs",
-        packRuns(plan.columns, plan.rows.slice(band.top, band.bottom), band.firstRow),
-      );
-      made.push(runs);
-      list.submit();
-      scratch.destroy(staging);
-      return {
-        columns,
-        runs,
-        regionLists: create(
-          "classes of regions",
-          4 * Math.max(1, regions * (plan.regionCapacity + 1)),
-        ),
-        tileLists: create("classes of tiles", 4 * Math.max(1, tiles * (plan.tileCapacity + 1))),
-        bounds: create("bounds", prunes ? 32 * groups * Math.max(tiles, regions) : 4),
-        regionWork: create("work of regions", 4 * regions),
-        tileWork: create("work of tiles", 4 * tiles),
-        dummy: create("none", 4),
-      };
-    });
-
-    for (let first = 0; first < classes; first += plan.chunk) {
-      const count = Math.min(plan.chunk, classes - first);
-      const chunkDone = before + Math.floor(pixels * first / classes);
-      const chunk = await this.#context.guard("classification", () => {
-        const list = new CommandList(this.#context);
-        const columns = create("probabilities by fours", 16 * groups * count);
-        const staging = this.#interleave(list, probabilities, first, count, columns);
-        const tops = create("likeliest classes", 8 * 4 * groups);
-        list.dispatch(this.#pipelines.top, groups, [groups, count].map(u32), [columns, tops]);
-        list.submit();
-        scratch.destroy(staging);
-        return { columns, tops };
-      });
-      const margin = f32((2 * this.#sizes.masks + 64) * 2 ** -24);
-      if (prunesRegions) {
-        await this.#inSlices(regions, groups * count, (list, from, size) => {
-          list.dispatch(
-            this.#pipelines.prune,
-            size,
-            [groups, plane, maskWidth, count, unitsX, unitsY, tileSide * plan.regionSide, regionsX]
-              .concat([from, size, plan.regionCapacity, 1, 1, 0]).map(u32).concat(margin),
-            [opened.columns, chunk.columns, opened.runs, chunk.tops, opened.dummy]
-              .concat([opened.regionLists, opened.bounds, opened.regionWork]),
-          );
-        }, opened.regionWork);
-      }
-      if (prunes) {
-        await this.#inSlices(
-          tiles,
-          groups * Math.min(count, plan.regionCapacity || count),
-          (list, from, size) => {
-            list.dispatch(
-              this.#pipelines.prune,
-              size,
-              [groups, plane, maskWidth, count, unitsX, unitsY, tileSide, tilesX]
-                .concat([from, size, plan.tileCapacity, plan.regionSide, regionsX])
-                .concat(plan.regionCapacity).map(u32).concat(margin),
-              [opened.columns, chunk.columns, opened.runs, chunk.tops, opened.regionLists]
-                .concat([opened.tileLists, opened.bounds, opened.tileWork]),
-            );
-          },
-          opened.tileWork,
-        );
-      }
-      const counts = await this.#counts(tiles, count, prunes ? opened.tileWork : null);
-      const label = (list: CommandList, from: number, to: number, tile: number, size: number) => {
-        const params = (least: number, most: number): Param[] =>
-          [groups, plane, maskWidth, count, width, unitsX, unitsY, tilesX, tile, size]
-            .concat([plan.tileCapacity, plan.regionSide, regionsX, plan.regionCapacity, from, to])
-            .concat([least, most, first, Number(first > 0), Number(first + count >= classes)])
-            .map(u32).concat([f32(this.#options.threshold ?? 0), f32(emptyScore)]);
-        const buffers = [opened.columns, chunk.columns, opened.runs, opened.regionLists]
-          .concat([opened.tileLists, this.#labels, this.#scores]);
-        if (from === 0) list.dispatch(this.#pipelines.single, size, params(0, 1), buffers);
-        if (count > 1) list.dispatch(this.#pipelines.several, size, params(2, count), buffers);
-      };
-      await this.#labelTiles(
-        counts,
-        tiles,
-        count,
-        label,
-        opened.tileWork,
-        (share) =>
-          this.#run.progress?.(
-            chunkDone + Math.floor(pixels * count / classes * share),
-            this.#sizes.height * width,
-          ),
-      );
-      scratch.destroy(chunk.columns);
-      scratch.destroy(chunk.tops);
-    }
-    for (const buffer of made) scratch.destroy(buffer);
   }
 
-  /** Copies some columns of an input, four rows to a vector. Returns what to destroy afterwards. */
-  #interleave(
-    list: CommandList,
-    source: Source,
-    first: number,
-    count: number,
-    target: GPUBuffer,
-  ): GPUBuffer | undefined {
-    const { rows, stride, half } = source;
-    const bytes = half ? 2 : 4;
-    const groups = Math.ceil(rows / 4);
-    const blocks = Math.ceil(count / 64);
-    const pipeline = source.name === "maskLogits"
-      ? this.#pipelines.interleaveMasks
-      : this.#pipelines.interleaveProbabilities;
-    const dispatch = (
-      buffer: GPUBuffer,
-      group: number,
-      size: number,
-      layout: { stride: number; base: number; offset: number; bytes: number },
-    ) =>
-      list.dispatch(
-        pipeline,
-        size * blocks,
-        [rows, group, size, layout.stride, layout.base, count, stride, first, blocks]
-          .map((value) => u32(value >>> 0)),
-        [{ buffer, offset: layout.offset, size: layout.bytes }, target, source.fault],
-      );
-    if (source.buffer === null) {
-      // Row by row into a buffer of these columns alone; its rows begin at multiples of four bytes.
-      const data = source.data!;
-      const packed = Math.ceil(count * bytes / 4) * 4 / bytes;
-      const staging = this.#scratch.create(source.name, rows * packed * bytes);
-      for (let r = 0; r < rows; r++) {
-        let row = data.subarray(r * stride + first, r * stride + first + count);
-        if (packed > count) {
-          const padded = new Uint16Array(packed);
-          padded.set(row);
-          row = padded;
-        }
-        this.#context.gpu.queue.writeBuffer(staging, r * packed * bytes, row);
-      }
-      dispatch(staging, 0, groups, { stride: packed, base: 0, offset: 0, bytes: staging.size });
-      return staging;
+  #openChunk(plan: Plan, first: number, probabilities: Source): ChunkState {
+    const groups = this.#groups;
+    const count = Math.min(plan.chunk, this.#sizes.classes - first);
+    const columns = this.#scratch.create("probabilities by fours", 16 * groups * count);
+    this.#interleave(probabilities, first, count, columns);
+    const tops = this.#scratch.create("likeliest classes", 8 * 4 * groups);
+    if (plan.tileCapacity > 0) {
+      this.#dispatch(this.#pipelines.top, groups, [groups, count].map(u32), [columns, tops]);
     }
-    const { buffer } = source;
-    const limit = this.#context.bindingLimit;
-    for (let group = 0, size = groups; group < groups; group += size, size = groups - group) {
-      for (;; size = Math.ceil(size / 2)) {
-        const from = group * 4 * stride + first;
-        const to = (Math.min((group + size) * 4, rows) - 1) * stride + first + count;
-        const offset = Math.floor(from * bytes / 256) * 256;
-        const length = Math.min(Math.ceil(to * bytes / 4) * 4, buffer.size) - offset;
-        if (length <= limit) {
-          const base = offset / bytes - first;
-          dispatch(buffer, group, size, { stride, base, offset, bytes: length });
-          break;
-        }
-        if (size === 1) {
-          throw new DeviceError(
-            `classification: four rows of the ${source.name} take ${
-              formatBytes(length)
-            }, but this ` +
-              `WebGPU device binds at most ${formatBytes(limit)} at once; use a smaller input or ` +
-              `the CPU`,
-          );
-        }
-      }
-    }
+    return { first, count, columns, tops };
   }
 
-  /** Dispatches over numbered items, whose work is the same, in slices. */
-  async #inSlices(
+  #pruneRegions(state: BandState, chunk: ChunkState): Steps {
+    const { plan, plane, unitsX, unitsY, regionsX, regions } = state;
+    const side = tileSide * plan.regionSide;
+    return this.#inSlices(regions, chunk.count, (from, size) =>
+      this.#dispatch(
+        this.#pipelines.prune,
+        size,
+        [this.#groups, plane, this.#sizes.maskWidth, chunk.count, unitsX, unitsY, side, regionsX]
+          .concat([from, size, plan.regionCapacity, 1, 1, 0]).map(u32).concat(this.#margin()),
+        [state.columns, chunk.columns, state.runs, chunk.tops, state.none]
+          .concat([state.regionLists, state.bounds, state.regionWork]),
+      ));
+  }
+
+  #pruneTiles(state: BandState, chunk: ChunkState): Steps {
+    const { plan, plane, unitsX, unitsY, tilesX, tiles, regionsX } = state;
+    const classes = Math.min(chunk.count, plan.regionCapacity || chunk.count);
+    return this.#inSlices(tiles, classes, (from, size) =>
+      this.#dispatch(
+        this.#pipelines.prune,
+        size,
+        [this.#groups, plane, this.#sizes.maskWidth, chunk.count, unitsX, unitsY, tileSide, tilesX]
+          .concat([from, size, plan.tileCapacity, plan.regionSide, regionsX, plan.regionCapacity])
+          .map(u32).concat(this.#margin()),
+        [state.columns, chunk.columns, state.runs, chunk.tops, state.regionLists]
+          .concat([state.tileLists, state.bounds, state.tileWork]),
+      ));
+  }
+
+  /** What rounding can do to a difference of two scores, relative to the scores. */
+  #margin(): Param {
+    return f32((2 * this.#sizes.masks + 64) * 2 ** -24);
+  }
+
+  /** Prunes numbered items in slices, as if all classes that an item may have were in question. */
+  *#inSlices(
     items: number,
-    workPerItem: number,
-    encode: (list: CommandList, from: number, size: number) => void,
-    fence: GPUBuffer,
-  ): Promise<void> {
-    // An item of pruning costs about what a 64th of one of labelling does.
-    const work = workPerItem / 16;
+    classes: number,
+    encode: (from: number, size: number) => void,
+  ): Steps {
+    const work = Math.max(1, classes * this.#groups / prunedPerPass);
     for (let from = 0; from < items;) {
       const size = Math.min(items - from, Math.max(1, Math.floor(this.#slices.budget / work)));
-      await this.#submit((list) => encode(list, from, size));
+      encode(from, size);
       from += size;
-      if (from < items) await this.#pause(size * work, fence);
+      yield { work: size * work };
     }
-  }
-
-  /** Every tile's number of classes; null where a single slice holds all of them anyway. */
-  async #counts(tiles: number, classes: number, work: GPUBuffer | null) {
-    const most = tiles * tileWork(classes, this.#groups);
-    if (most <= this.#slices.budget || work === null) return null;
-    return new Uint32Array(await this.#context.readBuffer(work, 4 * tiles));
   }
 
   /** Labels tiles in slices of tiles and, where a tile has very many classes, of classes. */
-  async #labelTiles(
-    counts: Uint32Array | null,
-    tiles: number,
-    classes: number,
-    label: (list: CommandList, from: number, to: number, tile: number, size: number) => void,
-    fence: GPUBuffer,
-    progress: (share: number) => void,
-  ): Promise<void> {
-    const countOf = (tile: number) => counts?.[tile] ?? classes;
-    const work = (n: number) => tileWork(n, this.#groups);
+  *#label(state: BandState, chunk: ChunkState, before: number, pixels: number): Steps {
+    const { tiles, tileWork } = state;
+    const work = (classes: number) =>
+      Math.ceil(classes / blockSize) * this.#groups * tileSide * tileSide;
+    let counts: Uint32Array | null = null;
+    if (state.plan.tileCapacity > 0 && tiles * work(chunk.count) > this.#slices.budget) {
+      // Otherwise all of it is submitted at once, whatever the tiles' classes.
+      counts = new Uint32Array((yield { read: { buffer: tileWork, bytes: 4 * tiles } })!);
+    }
+    const countOf = (tile: number) => counts?.[tile] ?? chunk.count;
     let total = 0;
     let most = 0;
     for (let tile = 0; tile < tiles; tile++) {
@@ -517,48 +487,110 @@ class Labelling {
     }
     let done = 0;
     for (let from = 0; from < most;) {
-      const perTile = Math.floor(this.#slices.budget / work(blockSize)) * blockSize;
-      const to = from + Math.max(blockSize, perTile);
+      const passes = Math.max(1, Math.floor(this.#slices.budget / work(blockSize)));
+      const to = Math.min(from + passes * blockSize, most);
       for (let tile = 0; tile < tiles;) {
         let size = 0;
         let slice = 0;
         while (tile + size < tiles) {
           const next = work(Math.min(Math.max(countOf(tile + size) - from, 0), to - from));
-          if (size > 0 && slice + next > this.#slices.budget) break;
+          if (slice > 0 && slice + next > this.#slices.budget) break;
           slice += next;
           size++;
         }
         if (slice > 0) {
-          await this.#submit((list) => label(list, from, Math.min(to, 2 ** 31), tile, size));
+          this.#encodeLabels(state, chunk, from, to, tile, size);
           done += slice;
+          yield { work: slice, done: before + Math.floor(pixels * Math.min(1, done / total)) };
         }
         tile += size;
-        if (done < total) {
-          await this.#pause(slice, fence);
-          progress(done / total);
-        }
       }
       from = to;
     }
   }
 
-  async #submit(encode: (list: CommandList) => void): Promise<void> {
-    await this.#context.guard("classification", () => {
-      const list = new CommandList(this.#context);
-      encode(list);
-      list.submit();
-    });
+  #encodeLabels(
+    state: BandState,
+    chunk: ChunkState,
+    from: number,
+    to: number,
+    tile: number,
+    size: number,
+  ): void {
+    const { plan, plane, unitsX, unitsY, tilesX, regionsX } = state;
+    const { maskWidth, width, classes } = this.#sizes;
+    const { first, count } = chunk;
+    const dispatch = (pipeline: GPUComputePipeline, least: number, most: number) =>
+      this.#dispatch(
+        pipeline,
+        size,
+        [this.#groups, plane, maskWidth, count, width, unitsX, unitsY, tilesX, tile, size]
+          .concat([plan.tileCapacity, plan.regionSide, regionsX, plan.regionCapacity, from, to])
+          .concat([least, most, first, Number(first > 0), Number(first + count >= classes)])
+          .map(u32).concat([f32(this.#options.threshold ?? 0), f32(emptyScore)]),
+        [state.columns, chunk.columns, state.runs, state.regionLists, state.tileLists]
+          .concat([this.#labels!.buffer, this.#scores!.buffer]),
+      );
+    if (from === 0) dispatch(this.#pipelines.single, 0, 1);
+    if (count > 1) dispatch(this.#pipelines.several, 2, count);
   }
 
-  /** Waits for what was submitted, and looks whether to go on. */
-  async #pause(work: number, fence: GPUBuffer): Promise<void> {
-    await this.#context.readBuffer(fence, 4);
-    this.#slices.finished(work);
-    this.#run.signal?.throwIfAborted();
+  /** Copies some columns of an input, four rows to a vector. */
+  #interleave(source: Source, first: number, count: number, target: GPUBuffer): void {
+    const { rows, stride, half } = source;
+    const bytes = half ? 2 : 4;
+    const blocks = Math.ceil(count / 64);
+    const pipeline = source.name === "maskLogits"
+      ? this.#pipelines.interleaveMasks
+      : this.#pipelines.interleaveProbabilities;
+    const dispatch = (
+      place: BufferRange,
+      group: number,
+      groups: number,
+      rowStride: number,
+      base: number,
+    ) =>
+      this.#dispatch(
+        pipeline,
+        groups * blocks,
+        // The base may be negative: the kernel's arithmetic wraps.
+        [rows, group, groups, rowStride, base >>> 0, count, stride, first, blocks].map(u32),
+        [place, target, source.fault!],
+      );
+    const { buffer } = source;
+    if (buffer === null) {
+      // Row by row into a buffer of these columns alone; its rows begin at multiples of four bytes.
+      const packed = Math.ceil(count * bytes / 4) * 4 / bytes;
+      const size = rows * packed * bytes;
+      const staging = this.#scratch.create(source.name, size);
+      for (let r = 0; r < rows; r++) {
+        let row = source.data!.subarray(r * stride + first, r * stride + first + count);
+        if (packed > count) {
+          const padded = new Uint16Array(packed);
+          padded.set(row);
+          row = padded;
+        }
+        this.#context.gpu.queue.writeBuffer(staging, r * packed * bytes, row);
+      }
+      dispatch({ buffer: staging, offset: 0, size }, 0, this.#groups, packed, 0);
+      this.#scratch.retire(staging);
+      return;
+    }
+    const whole = rows * stride * bytes <= this.#context.bindingLimit;
+    const most = whole
+      ? this.#groups
+      : Math.floor(usableBytes(this.#context.bindingLimit) / (4 * stride * bytes));
+    for (let group = 0; group < this.#groups; group += most) {
+      const groups = Math.min(most, this.#groups - group);
+      const from = group * 4 * stride;
+      const elements = Math.min((group + groups) * 4, rows) * stride - from;
+      const { place, offset } = elementRange(buffer, from, elements, half ? "f16" : "f32");
+      dispatch(place, group, groups, stride, from - offset - first);
+    }
   }
 
   async #checkFinite(source: Source, { shape }: Tensor): Promise<void> {
-    const index = new Uint32Array(await this.#context.readBuffer(source.fault, 4))[0]!;
+    const index = new Uint32Array(await this.#context.readBuffer(source.fault!, 4))[0]!;
     if (index === 0xffffffff) return;
     const byte = index * (source.half ? 2 : 4);
     const element = source.data?.[index] ?? await this.#element(source, byte);
@@ -570,10 +602,6 @@ class Labelling {
     const word = new DataView(await this.#context.readBuffer(buffer!, 4, byte - byte % 4));
     return half ? word.getUint16(byte % 4, true) : word.getFloat32(0, true);
   }
-}
-
-function tileWork(classes: number, groups: number): number {
-  return classes === 0 ? 0 : Math.ceil(classes / blockSize) * groups * tileSide * tileSide;
 }
 
 interface Pipelines {
