@@ -71,8 +71,8 @@ class PoolingGraph {
   readonly #mode: "hard" | "soft";
   /** X with its pixels in one axis, [B×]D×hw. */
   readonly #x: Value;
-  /** M, resized, B×N×h×w. */
-  readonly #resized: Value;
+  /** Whether M has the features' size already. */
+  readonly #isSameSize: boolean;
   /** a, [B×]N×hw. */
   readonly #weights: Value;
   /** A + ε, [B×]N×1. */
@@ -84,12 +84,18 @@ class PoolingGraph {
     this.#mode = mode;
     const rank = features.rank;
     this.#x = ops.reshape(features, [...leading(features, rank - 2), -1]);
-    this.#resized = ops.resizeBilinear(
-      asImages(maskLogits),
+    // The operator takes images with a batch axis.
+    const images = rank === 4 ? maskLogits : ops.unsqueeze(maskLogits, [0]);
+    const resized = ops.resizeBilinear(
+      images,
       ops.dimOf(features, rank - 2),
       ops.dimOf(features, rank - 1),
     );
-    const flat = ops.reshape(this.#resized, [...leading(maskLogits, rank - 2), -1]);
+    this.#isSameSize = resized === images;
+    const flat = ops.reshape(
+      this.#isSameSize ? maskLogits : resized,
+      [...leading(maskLogits, rank - 2), -1],
+    );
     this.#weights = mode === "hard" ? ops.cast(ops.greater(flat, 0), "float32") : ops.sigmoid(flat);
     const area = ops.reduceSum(this.#weights, [-1], true);
     this.area = ops.squeeze(area, [-1]);
@@ -112,13 +118,15 @@ class PoolingGraph {
     const byX2 = ops.mul(a, ops.matMul(g, this.#x));
     const mean = ops.div(ops.reduceSum(byX2, [-1], true), this.#total);
     const byLogit = ops.mul(ops.sub(byX2, ops.mul(a, mean)), ops.sub(1, a));
-    const resized = this.#resized;
-    const images = asImages(this.#maskLogits);
-    const byResized = ops.reshape(byLogit, leading(resized, 4));
-    const byImages = resized === images ? byResized : resizeAdjoint(byResized, images);
+    const rank = this.#maskLogits.rank;
+    const byResized = ops.reshape(byLogit, [
+      ...leading(this.#maskLogits, rank - 2),
+      ops.dimOf(this.#features, rank - 2),
+      ops.dimOf(this.#features, rank - 1),
+    ]);
     return {
       features,
-      maskLogits: this.#maskLogits.rank === 4 ? byImages : ops.squeeze(byImages, [0]),
+      maskLogits: this.#isSameSize ? byResized : resizeAdjoint(byResized, this.#maskLogits),
     };
   }
 }
@@ -126,11 +134,6 @@ class PoolingGraph {
 /** The sizes of the first axes, as `reshape` takes them. */
 function leading(x: Value, count: number): (number | ops.DimOf)[] {
   return Array.from({ length: count }, (_, axis) => ops.dimOf(x, axis));
-}
-
-/** With a batch axis of 1 where there is none. */
-function asImages(x: Value): Value {
-  return x.rank === 4 ? x : ops.unsqueeze(x, [0]);
 }
 
 /** Swaps the last two axes. */

@@ -10,13 +10,13 @@ import * as ops from "../../lib/graph/ops.ts";
  * The gradient before a bilinear resize, from that after it: `R_hᵀ G R_w` with the two axes'
  * interpolation matrices.
  *
- * @param gradient B×N×h×w.
- * @param before What was resized, B×N×h'×w'.
- * @returns B×N×h'×w'.
+ * @param gradient …×h×w.
+ * @param before What was resized, …×h'×w'.
+ * @returns …×h'×w'.
  */
 export function resizeAdjoint(gradient: Value, before: Value): Value {
-  const rows = matrix(before, gradient, 2);
-  const columns = matrix(before, gradient, 3);
+  const rows = matrix(before, gradient, gradient.rank - 2);
+  const columns = matrix(before, gradient, gradient.rank - 1);
   return ops.matMul(ops.transpose(rows, [1, 0]), ops.matMul(gradient, columns));
 }
 
