@@ -39,6 +39,7 @@ export const classificationContests: readonly Contest[] = [
     [20, 150, 847, 20_000].map((classes): Contest => ({
       kernel: "classification",
       ...sizes(classes, size),
+      ...(classes > 150 ? { probe: sizes(150, size).task } : {}),
       devices: everywhere,
       quick: size === 640 && classes === 20,
       ours: (device, task) => forward(device, task),

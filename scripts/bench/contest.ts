@@ -22,6 +22,11 @@ export interface Contest {
   readonly quick: boolean;
   /** Makes the inputs. */
   task(rng: Rng): KernelTask;
+  /**
+   * Makes a smaller task of the same kind, from whose pace it can be told whether a peer would take
+   * too long. Nothing that runs in this process can be stopped.
+   */
+  readonly probe?: (rng: Rng) => KernelTask;
   /** This project's side. */
   ours(device: Device, task: KernelTask): Promise<Side>;
   /**

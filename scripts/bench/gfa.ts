@@ -82,6 +82,7 @@ export const gfaContests: readonly Contest[] = [
   ...[12_800, 25_600, 51_200, 102_400].map((clips): Contest => ({
     kernel: "gfa per pixel",
     ...sizes(perPixel(clips)),
+    probe: sizes(perPixel(1600)).task,
     devices: clips === 25_600 || clips === 102_400 ? everywhere : ["cpu"],
     quick: false,
     ours: (device, task) => forward(device, task),

@@ -297,12 +297,26 @@ class Session {
         continue;
       }
       try {
+        await this.#probe(contest, peer, rng);
         report({ ...row, ...await this.#pair(contest.kernel, task, ours, ms, result, peer) });
       } catch (error) {
         report({ ...missing, note: `${peer.name}: ${message(error)}` });
       }
     }
     await ours?.dispose();
+  }
+
+  /** Learns a peer's pace from a smaller task, unless a row before has told it. */
+  async #probe(contest: Contest, peer: Competitor<KernelTask>, rng: Rng): Promise<void> {
+    const key = `${peer.name} ${contest.kernel}`;
+    if (contest.probe === undefined || this.#pace.has(key)) return;
+    const task = contest.probe(rng);
+    const side = await peer.open(task);
+    try {
+      this.#pace.set(key, await warmUp(side, this.#options.budget) / operations(task));
+    } finally {
+      await side.dispose();
+    }
   }
 
   /** @throws {Error} If the peer can't do it in time, or does something else. */
@@ -319,7 +333,7 @@ class Session {
     const guess = (this.#pace.get(key) ?? 0) * operations(task);
     if (guess > 1.5 * budget.limit) {
       throw new Error(
-        `left out, a run would take about ${seconds(guess)} going by the row before`,
+        `left out, a run would take about ${seconds(guess)} at the pace of a smaller task`,
       );
     }
     const side = await peer.open(task);

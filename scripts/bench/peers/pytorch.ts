@@ -16,7 +16,7 @@ export interface PyTorch {
   /**
    * The competitor on one of its devices.
    *
-   * @throws {NoPyTorch} Where there is no such device.
+   * @throws {Error} Where there is no such device.
    */
   on(device: "cpu" | "cuda"): Competitor<KernelTask>;
   /** Ends the process. */
@@ -80,37 +80,41 @@ export async function startPyTorch(threads: number): Promise<PyTorch> {
     throw new NoPyTorch(error instanceof Error ? error.message : String(error));
   }
   const version = String(hello.version);
-  const folder = await Deno.makeTempDir({ prefix: "ovstage-bench-" });
-  let files = 0;
-  const open = async (task: KernelTask, device: "cpu" | "cuda") => {
-    const paths: string[] = [];
-    const entries: [string, unknown][] = [];
-    for (const [name, value] of Object.entries(task)) {
-      if (typeof value !== "object") {
-        entries.push([name, value]);
-        continue;
-      }
-      const { data, shape } = value as HostTensor<"float32">;
-      const path = join(folder, `${files++}.bin`);
-      paths.push(path);
-      await Deno.writeFile(path, new Uint8Array(data.buffer as ArrayBuffer));
-      entries.push([name, { path, shape }]);
-    }
+  // Nothing is left behind, should this process be killed between two tasks.
+  const withFolder = async <T>(use: (folder: string) => Promise<T>): Promise<T> => {
+    const folder = await Deno.makeTempDir({ prefix: "ovstage-bench-" });
     try {
-      await ask({ op: "open", task: Object.fromEntries(entries), device });
+      return await use(folder);
     } finally {
-      for (const path of paths) await Deno.remove(path);
+      await Deno.remove(folder, { recursive: true });
     }
+  };
+  const open = async (task: KernelTask, device: "cpu" | "cuda") => {
+    await withFolder(async (folder) => {
+      const entries: [string, unknown][] = [];
+      for (const [name, value] of Object.entries(task)) {
+        if (typeof value !== "object") {
+          entries.push([name, value]);
+          continue;
+        }
+        const { data, shape } = value as HostTensor<"float32">;
+        const path = join(folder, name);
+        await Deno.writeFile(path, new Uint8Array(data.buffer as ArrayBuffer));
+        entries.push([name, { path, shape }]);
+      }
+      await ask({ op: "open", task: Object.fromEntries(entries), device });
+    });
     return {
       async time(times: number) {
         return Number((await ask({ op: "time", times })).ms);
       },
-      async result() {
-        const path = join(folder, `${files++}.bin`);
-        const { dtype } = await ask({ op: "result", path });
-        const { buffer } = await Deno.readFile(path);
-        await Deno.remove(path);
-        return dtype === "int32" ? new Int32Array(buffer) : new Float32Array(buffer);
+      result() {
+        return withFolder(async (folder) => {
+          const path = join(folder, "result");
+          const { dtype } = await ask({ op: "result", path });
+          const { buffer } = await Deno.readFile(path);
+          return dtype === "int32" ? new Int32Array(buffer) : new Float32Array(buffer);
+        });
       },
       async dispose() {
         await ask({ op: "close" });
@@ -120,7 +124,7 @@ export async function startPyTorch(threads: number): Promise<PyTorch> {
   return {
     version,
     on(device) {
-      if (device === "cuda" && !hello.cuda) throw new NoPyTorch("this PyTorch has no CUDA device");
+      if (device === "cuda" && !hello.cuda) throw new Error("PyTorch finds no CUDA device");
       return {
         name: device === "cpu" ? "PyTorch CPU" : "PyTorch CUDA",
         version,
@@ -130,7 +134,6 @@ export async function startPyTorch(threads: number): Promise<PyTorch> {
     async close() {
       await writer.close();
       await child.status;
-      await Deno.remove(folder, { recursive: true });
     },
   };
 }
