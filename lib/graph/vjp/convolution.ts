@@ -7,9 +7,13 @@ import type { GraphNode, Value } from "../graph.ts";
 import * as ops from "../ops.ts";
 import { attribute, attributeInts, knownSize, reshape, transpose, type VjpRule } from "./lean.ts";
 
+/** Kernels of more taps than this are cheaper as convolutions than as matrix products. */
+const mostTaps = 25;
+
 /**
- * The gradient of a convolution's weight: a convolution of the input with the result's gradient, the
- * batch in the place of the channels.
+ * The gradient of a convolution's weight. Dense ones are a matrix product of the result's gradient
+ * with the windows of the input, which runs several times as fast as a convolution; in grouped ones
+ * the batch takes the place of the channels.
  */
 function weightGradient(
   node: GraphNode,
@@ -19,14 +23,13 @@ function weightGradient(
   g: Required<ops.ConvOptions>,
 ): Value {
   const [out, perGroup, kh, kw] = weight.staticShape() as [number, number, number, number];
-  const plain = [...g.strides, ...g.dilations].every((n) => n === 1) &&
-    g.pads.every((n) => n === 0);
-  if (g.groups === 1 && kh === 1 && kw === 1 && plain) {
-    // Every pixel is a row: a matrix product.
-    const rows = (value: Value, channels: number) =>
-      reshape(transpose(value, [1, 0, 2, 3]), [channels, -1]);
-    const product = ops.gemm(rows(grad, out), rows(x, perGroup), { transposeB: true });
-    return reshape(product, [out, perGroup, 1, 1]);
+  const windows = g.groups === 1 ? windowsOf(x, grad, [kh, kw], g) : null;
+  if (windows !== null) {
+    const rows = reshape(transpose(grad, [1, 0, 2, 3]), [out, -1]);
+    const { columns, order } = windows;
+    const product = ops.gemm(rows, columns, { transposeB: true });
+    if (order === "channels first") return reshape(product, [out, perGroup, kh, kw]);
+    return transpose(reshape(product, [out, kh, kw, perGroup]), [0, 3, 1, 2]);
   }
   // B×(G·C)×H×W to C×(G·B)×H×W, so that each group finds its own batch.
   let source = transpose(x, [1, 0, 2, 3]);
@@ -47,6 +50,52 @@ function weightGradient(
   return transpose(cut(cut(all, 2, kh), 3, kw), [1, 0, 2, 3]);
 }
 
+/** The windows of an input: taps and channels by windows of the whole batch. */
+interface Windows {
+  readonly columns: Value;
+  /** Whether a row's index counts taps within channels or channels within taps. */
+  readonly order: "channels first" | "taps first";
+}
+
+function windowsOf(
+  x: Value,
+  grad: Value,
+  kernel: readonly [number, number],
+  { strides, pads, dilations }: Required<ops.ConvOptions>,
+): Windows | null {
+  const [channels, ...size] = x.shape.slice(1) as number[];
+  const counts = grad.shape.slice(2) as number[];
+  if ([channels, ...size, ...counts].some((dim) => typeof dim !== "number")) return null;
+  const unpadded = pads.every((n) => n === 0);
+  const tiled = unpadded && [0, 1].every((i) => {
+    return kernel[i] === strides[i] && dilations[i] === 1 && size[i] === counts[i]! * kernel[i]!;
+  });
+  if (tiled) {
+    const cells = kernel[0] * kernel[1] === 1 ? transpose(x, [1, 0, 2, 3]) : transpose(
+      reshape(x, [ops.dimOf(x, 0), channels!, counts[0]!, kernel[0], counts[1]!, kernel[1]]),
+      [1, 3, 5, 0, 2, 4],
+    );
+    const columns = reshape(cells, [channels! * kernel[0] * kernel[1], -1]);
+    return { columns, order: "channels first" };
+  }
+  if (kernel[0] * kernel[1] > mostTaps) return null;
+  const [top, left, bottom, right] = pads;
+  const padded = unpadded ? x : ops.pad(x, [0, 0, top, left], [0, 0, bottom, right]);
+  // Channels outermost; the taps of each axis in front of them, one axis after the other.
+  let taps = transpose(padded, [1, 0, 2, 3]);
+  for (const i of [1, 0] as const) {
+    const reach = (counts[i]! - 1) * strides[i] + 1;
+    const whole = kernel[i] === 1 && strides[i] === 1 && taps.shape[i + 2] === counts[i];
+    if (whole) continue;
+    const cuts = Array.from({ length: kernel[i] }, (_, k) => {
+      const start = k * dilations[i];
+      return ops.slice(taps, i + 2, start, start + reach, strides[i]);
+    });
+    taps = ops.concat(cuts, 0);
+  }
+  return { columns: reshape(taps, [kernel[0] * kernel[1] * channels!, -1]), order: "taps first" };
+}
+
 function geometryOf(node: GraphNode): Required<ops.ConvOptions> {
   return {
     strides: attributeInts(node, "strides") as [number, number],
@@ -56,15 +105,41 @@ function geometryOf(node: GraphNode): Required<ops.ConvOptions> {
   };
 }
 
+/** A weight turned by half a turn, its inputs and outputs exchanged within each group. */
+function mirrored(weight: Value, groups: number): Value {
+  const [out, perGroup, kh, kw] = weight.staticShape() as [number, number, number, number];
+  const turn = (value: Value, axis: number, size: number) =>
+    size === 1 ? value : ops.slice(value, axis, Infinity, -Infinity, -1);
+  const turned = turn(turn(weight, 2, kh), 3, kw);
+  const outPerGroup = out / groups;
+  if (groups === 1) return transpose(turned, [1, 0, 2, 3]);
+  if (outPerGroup === 1 && perGroup === 1) return turned;
+  const grouped = ops.reshape(turned, [groups, outPerGroup, perGroup, kh, kw]);
+  return ops.reshape(ops.transpose(grouped, [0, 2, 1, 3, 4]), [
+    groups * perGroup,
+    outPerGroup,
+    kh,
+    kw,
+  ]);
+}
+
 const conv: VjpRule = ({ node, grad, wants }) => {
   const [x, weight] = node.inputs as [Value, Value];
   const g = geometryOf(node);
   const byInput = () => {
+    const [kh, kw] = weight.staticShape().slice(2) as [number, number];
+    const span = [kh, kw].map((size, i) => g.dilations[i]! * (size - 1)) as [number, number];
+    const [top, left, bottom, right] = g.pads;
+    const pads = [span[0] - top, span[1] - left, span[0] - bottom, span[1] - right] as const;
+    if (g.strides.every((n) => n === 1) && pads.every((n) => n >= 0)) {
+      // A convolution with the mirrored weight, which runs faster than a transposed one.
+      const { dilations, groups } = g;
+      return ops.conv(grad, mirrored(weight, groups), null, { dilations, groups, pads });
+    }
     // Rows and columns at the end that no window reached.
     const extra = [0, 1].map((i) => {
       if (g.strides[i] === 1) return 0;
-      const span = g.dilations[i]! * (weight.staticShape()[i + 2]! - 1) + 1;
-      const reached = g.strides[i]! * (knownSize(node, grad, i + 2) - 1) + span;
+      const reached = g.strides[i]! * (knownSize(node, grad, i + 2) - 1) + span[i]! + 1;
       return knownSize(node, x, i + 2) + g.pads[i]! + g.pads[i + 2]! - reached;
     });
     return ops.convTranspose(grad, weight, null, {
