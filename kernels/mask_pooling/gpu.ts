@@ -70,6 +70,8 @@ interface Run {
   readonly sizes: MaskPoolingSizes;
   readonly grid: Grid;
   readonly program: Program;
+  /** Scratch memory, the same for every job. */
+  scratch(label: string, elements: number): Slot;
 }
 
 /** The weights of a job's masks. */
@@ -125,7 +127,7 @@ export class GpuMaskPooling implements Disposable {
     const [pooled, area] = await this.#onDevice(tensors, shapes, (program, sources, results) => {
       const [features, maskLogits] = sources as [Source, Source];
       const [pooled, area] = results as [GPUBuffer, GPUBuffer];
-      const run = { sizes, grid: gridOf(sizes), program };
+      const run = runOf(sizes, program);
       for (const job of jobs) this.#encodeForward(run, job, features, maskLogits, pooled, area);
     }, ([, maskLogits], [pooled]) => [maskLogits!, pooled!]);
     return new PooledMasks(pooled!, area!);
@@ -152,7 +154,7 @@ export class GpuMaskPooling implements Disposable {
     const jobs = divideWork(this.#context, sizes, { features: 4, maskLogits: 4 });
     const [byX, byM] = await this.#onDevice(tensors, shapes, (program, sources, results) => {
       const [x, m, g] = sources as [Source, Source, Source];
-      const run = { sizes, grid: gridOf(sizes), program };
+      const run = runOf(sizes, program);
       for (const job of jobs) {
         this.#encodeGradients(run, job, x, m, g, results[0]!, results[1] ?? null);
       }
@@ -182,7 +184,7 @@ export class GpuMaskPooling implements Disposable {
     const { images, masks } = job;
     const planes = images * masks;
     const weights = this.#encodeWeights(run, job, maskLogits);
-    const sums = program.scratch("sums of features", planes * channels);
+    const sums = run.scratch("sums of features", planes * channels);
     for (const range of job.ranges) {
       const x = channelsOf(run, job, range, features);
       program.gemm(
@@ -231,9 +233,9 @@ export class GpuMaskPooling implements Disposable {
     const planes = images * masks;
     const first = this.#firstPlane(run, job);
     const weights = this.#encodeWeights(run, job, maskLogits);
-    const area = program.scratch("areas", planes);
+    const area = run.scratch("areas", planes);
     // ĝ = g / (area + ε)
-    const scaled = program.scratch("scaled gradient", planes * channels);
+    const scaled = run.scratch("scaled gradient", planes * channels);
     this.#encodeMean(
       run,
       planes,
@@ -247,7 +249,7 @@ export class GpuMaskPooling implements Disposable {
     );
     const byWeight = byMaskLogits === null
       ? null
-      : program.scratch("gradient by the weights", planes * pixels);
+      : run.scratch("gradient by the weights", planes * pixels);
     for (const range of job.ranges) {
       const into = channelsOf(run, job, range, { buffer: byFeatures, type: "f32" });
       const perImage = { features: channels * pixels, masks: masks * pixels };
@@ -295,7 +297,7 @@ export class GpuMaskPooling implements Disposable {
       );
     }
     if (byWeight === null) return;
-    const correction = program.scratch("corrections", planes);
+    const correction = run.scratch("corrections", planes);
     program.kernel(
       correctionKernel(run.grid.vector),
       planes,
@@ -310,8 +312,8 @@ export class GpuMaskPooling implements Disposable {
     const { sizes, grid, program } = run;
     const planes = job.images * job.masks;
     const weights = {
-      values: program.scratch("mask weights", planes * grid.pixels),
-      partAreas: program.scratch("parts of areas", planes * grid.parts),
+      values: run.scratch("mask weights", planes * grid.pixels),
+      partAreas: run.scratch("parts of areas", planes * grid.parts),
     };
     const logits = this.#logitsOf(run, job, maskLogits);
     program.kernel(
@@ -507,6 +509,17 @@ function channelsOf(
     job.images * range.channels * grid.pixels,
     type,
   );
+}
+
+function runOf(sizes: MaskPoolingSizes, program: Program): Run {
+  const slots = new Map<string, Slot>();
+  const scratch = (label: string, elements: number) => {
+    let slot = slots.get(label);
+    // The first job is the largest.
+    if (slot === undefined) slots.set(label, slot = program.scratch(label, elements));
+    return slot;
+  };
+  return { sizes, grid: gridOf(sizes), program, scratch };
 }
 
 function gridOf({ height, width, maskHeight, maskWidth }: MaskPoolingSizes): Grid {

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { DeviceError } from "../../lib/errors.ts";
 import type { Device } from "../../lib/runtime.ts";
 import {
   checkMaskPoolingOptions,
@@ -27,7 +26,7 @@ export {
 /** What an engine's kernel offers. */
 interface MaskPoolingKernel {
   run(input: MaskPoolingInput): Promise<PooledMasks>;
-  gradients?(
+  gradients(
     input: MaskPoolingInput,
     cotangent: MaskPoolingCotangent,
   ): Promise<MaskPoolingGradients>;
@@ -103,11 +102,6 @@ export class MaskPooling {
     cotangent: MaskPoolingCotangent,
   ): Promise<MaskPoolingGradients> {
     this.#device.assertAlive();
-    if (this.#kernel.gradients === undefined) {
-      throw new DeviceError(
-        "mask pooling: gradients are not available on WebGPU yet; take a CPU device",
-      );
-    }
     return await this.#kernel.gradients(input, cotangent);
   }
 

@@ -304,6 +304,17 @@ gpuTest("what exceeds a binding is divided, and gives the same", async (gpu) => 
   }
 });
 
+gpuTest("the parts of a run share their scratch memory", async (gpu) => {
+  const context = KernelContext.of(gpu);
+  context.bindingLimit = 1024;
+  const shape = { channels: 16, height: 8, width: 8, masks: 40, maskHeight: 8, maskWidth: 8 };
+  const input = draw({ mode: "soft", batch: 3, ...shape, seed: 7 });
+  using kernel = new GpuMaskPooling(gpu, { mode: "soft" });
+  (await kernel.gradients(input, input.cotangent)).dispose();
+  // At most one binding's worth of each of the seven kinds.
+  assert(context.liveBuffers <= 7 && context.liveBytes <= 7 * 1024, `${context.liveBytes} bytes`);
+});
+
 gpuTest("features beyond a binding's 128 MiB are pooled", async (gpu) => {
   const { bindingLimit } = KernelContext.of(gpu);
   const pixels = 160 * 160;
