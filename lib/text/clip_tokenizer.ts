@@ -389,7 +389,8 @@ function before(a: Candidate, b: Candidate): boolean {
 /** NFC, white space collapsed, lower case. */
 function normalize(text: string): string {
   const collapsed = text.normalize("NFC").replace(SPACES, " ");
-  // Letter by letter: JavaScript would write a final sigma at the ends of Greek words.
+  // Letter by letter: JavaScript would write a final sigma at the ends of Greek words. Which letters
+  // have cases is a matter of the runtime's Unicode version, as it is of the reference's.
   // deno-lint-ignore no-control-regex
   if (/^[\x00-\x7f]*$/.test(collapsed)) return collapsed.toLowerCase();
   return Array.from(collapsed, (char) => char.toLowerCase()).join("");

@@ -54,8 +54,8 @@ function repeatedKey(text: string): string | null {
       if (text[next] !== ":") continue;
       const key = JSON.parse(text.slice(start, i + 1)) as string;
       const keys = open.at(-1)!;
-      if (keys!.has(key)) return key;
-      keys!.add(key);
+      if (keys.has(key)) return key;
+      keys.add(key);
     }
   }
   return null;

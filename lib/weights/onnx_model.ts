@@ -22,6 +22,9 @@ import {
 /** Subgraphs of loops and branches nest a few levels. */
 const MAX_DEPTH = 32;
 
+/** Protobuf's bound on a message. */
+const MAX_FILE = 2 ** 31 - 1;
+
 /** A tensor in an ONNX file. */
 export interface OnnxTensor extends WeightEntry {
   /** Its name; empty for values of attributes. */
@@ -182,6 +185,12 @@ export interface OnnxFile extends WeightFile {
  */
 export async function openOnnx(source: ByteSource, options: OnnxOptions = {}): Promise<OnnxFile> {
   const file = source.name;
+  if (source.size > MAX_FILE) {
+    throw new ModelError(
+      `${file}: ${source.size} bytes; an ONNX file has ${MAX_FILE} at most and keeps what is more ` +
+        "in other files",
+    );
+  }
   const model = parseOnnx(await readRange(source, 0, source.size, "the model"), file);
   const entries = model.graph.initializers;
   const siblings = new Map<string, Promise<ByteSource>>();

@@ -62,7 +62,7 @@ export async function openWeights(
       return openWeights(shard);
     });
   }
-  // An ONNX file starts with its version, as field 1 or, from some writers, with another small one.
+  // An ONNX file starts with its version, which is field 1.
   if (head[0] === 0x08) return openOnnx(source, options);
   throw new ModelError(
     `${source.name}: not a file of weights; known are safetensors, PyTorch's zip checkpoints, ` +

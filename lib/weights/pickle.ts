@@ -75,7 +75,7 @@ const refusedOpcodes: Readonly<Record<number, string>> = {
  * @param bytes The pickle; what follows its end is not looked at.
  * @param where What messages call it.
  * @param rules The names and objects that it may use.
- * @returns The object, and how many bytes its pickle took.
+ * @returns The object.
  * @throws {ModelError} If the pickle is damaged, or asks for an instruction or a name that isn't
  *   allowed.
  */
@@ -83,10 +83,10 @@ export function unpickle(
   bytes: Uint8Array,
   where: string,
   rules: PickleRules,
-): { value: PickleValue; length: number } {
+): PickleValue {
   const machine = new Machine(bytes, rules);
   try {
-    return { value: machine.run(), length: machine.at };
+    return machine.run();
   } catch (cause) {
     if (cause instanceof ModelError) throw cause;
     const reason = cause instanceof Error ? cause.message : String(cause);
@@ -140,7 +140,6 @@ class Machine {
       }
       case 0x95: // FRAME
         this.#length(8);
-        this.at = this.start + 9;
         return;
 
       case 0x4e: // NONE

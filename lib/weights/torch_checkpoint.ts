@@ -138,14 +138,14 @@ export async function openTorchCheckpoint(source: ByteSource): Promise<TorchChec
   const root = rootOf(file, zip);
   const bigEndian = await isBigEndian(file, zip, root);
   const pickle = await zip.read(`${root}data.pkl`);
-  const { value } = unpickle(
+  const value = unpickle(
     pickle,
     `${file}: data.pkl`,
     torchRules(zip, root, pickle.length, source.size),
   );
   const entries = collectTensors(file, value, pickle.length);
 
-  let last: { record: string; bytes: Promise<Uint8Array> } | null = null;
+  let last: { record: string; bytes: Uint8Array } | null = null;
   return {
     name: file,
     entries,
@@ -154,10 +154,9 @@ export async function openTorchCheckpoint(source: ByteSource): Promise<TorchChec
     async read(name) {
       const { dtype, shape, strides, offset, record } = entryOf(file, entries, name);
       // Neighbours often share a storage; the last one is kept so that it isn't read again.
-      if (last?.record !== record) last = { record, bytes: zip.read(record) };
-      const { bytes } = last;
-      const elements = elementsOf(dtype, await bytes);
-      const data = gatherElements(dtype, elements, shape, strides, offset);
+      const bytes = last?.record === record ? last.bytes : await zip.read(record);
+      last = { record, bytes };
+      const data = gatherElements(dtype, elementsOf(dtype, bytes), shape, strides, offset);
       if (bigEndian) reverseElements(data as ArrayBufferView, bytesPerElement(dtype));
       return { dtype, shape, data };
     },

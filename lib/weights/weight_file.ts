@@ -171,8 +171,15 @@ export function gatherElements<T extends ElementType>(
   strides: readonly number[],
   offset: number,
 ): ElementArrayOf[T] {
-  const out = new arrays[dtype](sizeOf(shape));
-  if (out.length === 0) return out;
+  const size = sizeOf(shape);
+  const dense = rowMajorStrides(shape);
+  if (size === 0) return new arrays[dtype](0);
+  if (shape.every((dim, axis) => dim === 1 || strides[axis] === dense[axis])) {
+    const width = bytesPerElement(dtype);
+    const from = data.byteOffset + offset * width;
+    return elementsOf(dtype, new Uint8Array(data.buffer, from, size * width).slice());
+  }
+  const out = new arrays[dtype](size);
   const source = data as unknown as ArrayLike<number>;
   const target = out as unknown as { [i: number]: number };
   const last = shape.length - 1;

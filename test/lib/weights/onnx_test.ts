@@ -155,4 +155,6 @@ Deno.test("ONNX: what isn't an ONNX file is refused", async () => {
     /known are/,
   );
   await assert.rejects(openWeights(bytesSource("x", new Uint8Array(0))), /empty/);
+  const large = { ...bytesSource("l.onnx", new Uint8Array(0)), size: 2 ** 31 };
+  await assert.rejects(openOnnx(large), /l\.onnx: 2147483648 bytes/);
 });

@@ -16,7 +16,7 @@ function pickle(...parts: (string | number[])[]): Uint8Array {
   );
   return Uint8Array.from(bytes);
 }
-const load = (...parts: (string | number[])[]) => unpickle(pickle(...parts), "p", rules).value;
+const load = (...parts: (string | number[])[]) => unpickle(pickle(...parts), "p", rules);
 const refuses = (message: RegExp, ...parts: (string | number[])[]) =>
   assert.throws(() => load(...parts), (error) => {
     assert.ok(error instanceof ModelError, String(error));

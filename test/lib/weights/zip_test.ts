@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { ModelError } from "../../../lib/errors.ts";
 import { bytesSource } from "../../../lib/weights/mod.ts";
@@ -19,10 +20,17 @@ function refuses(promise: Promise<unknown>, message: RegExp): Promise<void> {
   });
 }
 
-Deno.test("crc32: the check value of the polynomial, whatever the alignment", () => {
-  const bytes = new TextEncoder().encode("xxx123456789");
-  assert.equal(crc32(bytes.subarray(3)), 0xcbf43926);
-  assert.equal(crc32(new Uint8Array(0)), 0);
+Deno.test("crc32: the check value, and zlib's at every length and alignment", () => {
+  assert.equal(crc32(new TextEncoder().encode("123456789")), 0xcbf43926);
+  const bytes = Uint8Array.from({ length: 80 }, (_, i) => i * i * 37);
+  for (let start = 0; start < 9; start++) {
+    for (let end = start; end <= bytes.length; end++) {
+      // A gzip file ends with its checksum and length.
+      const packed = gzipSync(bytes.subarray(start, end));
+      const expected = packed.readUInt32LE(packed.length - 8);
+      assert.equal(crc32(bytes.subarray(start, end)), expected);
+    }
+  }
 });
 
 Deno.test("zip: stored and deflated entries, zip64 or not, come back", () =>
