@@ -5,7 +5,9 @@
  */
 import type { Device, Engine, Session } from "../lib/runtime.ts";
 import { PixelClassification } from "./classification/classification.ts";
-import type { ClassificationImplementation } from "./classification/laws.ts";
+import type { ClassificationInput } from "./classification/contract.ts";
+import { GpuClassification } from "./classification/gpu.ts";
+import type { ClassificationImplementation, ClassificationNumbers } from "./classification/laws.ts";
 import { Gfa } from "./gfa/gfa.ts";
 import type { GfaImplementation } from "./gfa/laws.ts";
 import type { MaskPoolingImplementation } from "./mask_pooling/laws.ts";
@@ -16,7 +18,7 @@ export interface KernelsOnDevice
   extends
     Required<Omit<GfaImplementation, "fresh">>,
     Required<Omit<MaskPoolingImplementation, "fresh">>,
-    Pick<ClassificationImplementation, "classification">,
+    ClassificationImplementation,
     AsyncDisposable {
   /** Whether the device takes float16. */
   readonly float16: boolean;
@@ -57,8 +59,27 @@ function loadingOnce(engine: Engine): { engine: Engine; dispose(): Promise<void>
   };
 }
 
+async function labels(
+  kernel: Pick<PixelClassification, "run">,
+  input: ClassificationInput,
+): Promise<ClassificationNumbers> {
+  using out = await kernel.run(input);
+  const [labels, scores] = await Promise.all([out.labels.read(), out.scores.read()]);
+  return { labels, scores };
+}
+
+function unpruned(gpu: GPUDevice): ClassificationImplementation["classification"] {
+  return (input, { height, width, threshold = 0 }) =>
+    labels(new GpuClassification(gpu, { threshold }, { prune: false }), {
+      ...input,
+      height,
+      width,
+    });
+}
+
 /**
- * This package's own kernels, for {@linkcode gfaLaws} and {@linkcode maskPoolingLaws}.
+ * This package's own kernels, for {@linkcode gfaLaws}, {@linkcode maskPoolingLaws} and
+ * {@linkcode classificationLaws}.
  *
  * @param device Where they run; the caller disposes of it.
  */
@@ -127,12 +148,9 @@ export function kernelsOn(device: Device): KernelsOnDevice {
         const [clip, query] = await Promise.all([out.clip.read(), out.query.read()]);
         return { clip, query };
       }),
-    async classification(input, { height, width, threshold = 0 }) {
-      const kernel = new PixelClassification(shared, { threshold });
-      using out = await kernel.run({ ...input, height, width });
-      const [labels, scores] = await Promise.all([out.labels.read(), out.scores.read()]);
-      return { labels, scores };
-    },
+    classification: (input, { height, width, threshold = 0 }) =>
+      labels(new PixelClassification(shared, { threshold }), { ...input, height, width }),
+    ...(device.gpu === null ? {} : { unprunedClassification: unpruned(device.gpu) }),
     async [Symbol.asyncDispose]() {
       for (const kernel of idle.values()) await kernel.dispose();
       idle.clear();

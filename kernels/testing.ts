@@ -5,6 +5,17 @@
  */
 export * from "../lib/testing/mod.ts";
 export {
+  type ClassificationCase,
+  classificationCases,
+  type ClassificationImplementation,
+  classificationLaws,
+  type ClassificationNumbers,
+  type ClassificationSettings,
+  type ClassificationTensors,
+  drawClassificationInput,
+  lawsOfClassification,
+} from "./classification/laws.ts";
+export {
   drawGfaCotangent,
   drawGfaInput,
   float16Tolerance,

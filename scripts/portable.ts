@@ -10,34 +10,43 @@ import { root } from "./setup.ts";
 
 /** What became of the checks of one runtime. */
 export interface PortableRun {
-  /** Names of those that passed. */
-  readonly passed: string[];
+  /** Names of those that passed, what they remarked, and how long they took. */
+  readonly passed: { name: string; note: string; seconds: number }[];
   /** Names and messages of those that failed. */
   readonly failed: { name: string; error: string }[];
+  /** Names of those that can't tell, and why. */
+  readonly skipped: { name: string; reason: string }[];
 }
 
 interface Line {
   name?: string;
   error?: string | null;
+  skipped?: string | null;
+  note?: string;
+  seconds?: number;
   done?: true;
 }
 
 const entry = join(root, "test/portable/main.ts");
-const timeout = 600_000;
+const timeout = 3_600_000;
 const prefix = "ovstage-check ";
 
 /** Collects the lines that a program of checks prints. */
-class Collector {
-  readonly passed: string[] = [];
-  readonly failed: { name: string; error: string }[] = [];
+class Collector implements PortableRun {
+  readonly passed: PortableRun["passed"] = [];
+  readonly failed: PortableRun["failed"] = [];
+  readonly skipped: PortableRun["skipped"] = [];
   #done = false;
 
   take(line: string): void {
     if (!line.startsWith(prefix)) return;
-    const { name, error, done } = JSON.parse(line.slice(prefix.length)) as Line;
+    const { name = "", error, skipped, note = "", seconds = 0, done } = JSON.parse(
+      line.slice(prefix.length),
+    ) as Line;
     if (done) this.#done = true;
-    else if (error) this.failed.push({ name: name!, error });
-    else this.passed.push(name!);
+    else if (error) this.failed.push({ name, error });
+    else if (skipped) this.skipped.push({ name, reason: skipped });
+    else this.passed.push({ name, note, seconds });
   }
 
   get done(): boolean {
@@ -50,7 +59,7 @@ class Collector {
       const last = output.trim().split("\n").slice(-15).join("\n");
       this.failed.push({ name: "runs to its end", error: `exit code ${code}\n${last}` });
     }
-    return { passed: this.passed, failed: this.failed };
+    return this;
   }
 }
 
@@ -76,7 +85,7 @@ export function runInDeno(env: Record<string, string>, args: string[] = []): Pro
 
 /** The names of all checks, or with the argument `cpu` of those that need no GPU. */
 export async function listChecks(args: string[] = []): Promise<string[]> {
-  return (await runInDeno({}, ["list", ...args])).passed;
+  return (await runInDeno({}, ["list", ...args])).passed.map(({ name }) => name);
 }
 
 /** Runs the checks in Node, bundled. */

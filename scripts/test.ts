@@ -1,13 +1,15 @@
 /**
  * `deno task test`: sets up, runs every suite, and ends with the line `N passed, N failed,
  * N skipped`. A GPU test without a GPU is skipped, but fails with OVS_REQUIRE_GPU=1 or CI=true.
+ * OVS_KERNEL_CASES sets how many generated cases judge each of the kernels' laws, in place of 1000.
  *
  * @module
  */
 import { join } from "node:path";
 import * as esbuild from "esbuild";
 import type { Drivers } from "./drivers.ts";
-import { listChecks, type PortableRun, runInChromium, runInDeno, runInNode } from "./portable.ts";
+import { runSideBySide, webgpuImplementations } from "./implementations.ts";
+import { listChecks, type PortableRun, runInDeno } from "./portable.ts";
 import { runProcess } from "./process.ts";
 import { root, setUp } from "./setup.ts";
 
@@ -29,7 +31,6 @@ function format({ passed, failed, skipped }: Totals): string {
 /** Runs one suite, adds to the totals and prints how it went. */
 async function suite(name: string, run: () => Promise<Totals>): Promise<void> {
   const begin = performance.now();
-  console.log(`\n${name}`);
   let result: Totals;
   try {
     result = await run();
@@ -40,7 +41,7 @@ async function suite(name: string, run: () => Promise<Totals>): Promise<void> {
   totals.passed += result.passed;
   totals.failed += result.failed;
   totals.skipped += result.skipped;
-  console.log(`  ${format(result)} in ${((performance.now() - begin) / 1000).toFixed(1)} s`);
+  console.log(`${name}: ${format(result)} in ${((performance.now() - begin) / 1000).toFixed(1)} s`);
 }
 
 async function existing(paths: readonly string[]): Promise<string[]> {
@@ -91,66 +92,39 @@ async function denoTest(
   return { passed: Math.max(0, all - skipped - failed), failed, skipped };
 }
 
-/** Counts portable checks; names that the runtime left out are skipped. */
-function countPortable(run: PortableRun, left: number): Totals {
-  for (const { name, error } of run.failed) {
+/** Counts portable checks; `left` more are skipped because the runtime has no GPU. */
+function countPortable({ passed, failed, skipped }: PortableRun, left: number): Totals {
+  for (const { name, error } of failed) {
     console.log(`  FAILED ${name}\n    ${error.replaceAll("\n", "\n    ")}`);
   }
-  return { passed: run.passed.length, failed: run.failed.length, skipped: left };
+  for (const { name, reason } of skipped) console.log(`  skipped ${name}: ${reason}`);
+  return { passed: passed.length, failed: failed.length, skipped: skipped.length + left };
 }
 
-async function portable(
-  name: string,
-  missing: string | null,
-  run: () => Promise<PortableRun>,
-  fallback: { left: number; run: () => Promise<PortableRun> },
-): Promise<void> {
-  await suite(`portable checks: ${name}`, async () => {
-    if (!missing) return countPortable(await run(), 0);
-    console.log(`  ${missing}`);
-    const rest = countPortable(await fallback.run(), fallback.left);
-    return requireGpu ? { ...rest, failed: rest.failed + rest.skipped, skipped: 0 } : rest;
-  });
-}
-
+/** The portable checks of every implementation, and the laws of the kernels on the CPU. */
 async function portableSuites(drivers: Drivers, env: Record<string, string>): Promise<void> {
-  const names = await listChecks();
-  const cpuNames = await listChecks(["cpu"]);
-  const nothing = () => Promise.resolve({ passed: [], failed: [] });
-  const none = { left: names.length, run: nothing };
-  const icd = (path: string | null) => ({ ...env, VK_ICD_FILENAMES: path ?? "" });
-  if (Deno.build.os !== "linux") {
-    await portable("Deno", null, () => runInDeno(env), none);
-    await portable("Node", null, () => runInNode(env), none);
-  } else {
-    const lacks = (what: string) => `needs ${what}, which is not installed`;
-    const { lavapipe, swiftshader } = drivers;
-    const noSwiftShader = swiftshader ? null : lacks("SwiftShader (Debian's chromium)");
-    await portable(
-      "Deno (wgpu) on lavapipe",
-      lavapipe ? null : lacks("lavapipe (Debian's mesa-vulkan-drivers)"),
-      () => runInDeno(icd(lavapipe)),
-      none,
-    );
-    await portable(
-      "Deno (wgpu) on SwiftShader",
-      noSwiftShader,
-      () => runInDeno(icd(swiftshader)),
-      none,
-    );
-    await portable(
-      "Node (Dawn) on SwiftShader",
-      noSwiftShader,
-      () => runInNode(icd(swiftshader)),
-      { left: names.length - cpuNames.length, run: () => runInNode(env, ["cpu"]) },
-    );
-  }
-  await portable(
-    "Chromium (Dawn) on SwiftShader",
-    drivers.chromium ? null : "needs Chromium, which is not installed",
-    () => runInChromium(drivers.chromium!),
-    none,
+  const cases = [`cases=${Number(Deno.env.get("OVS_KERNEL_CASES") ?? 1000)}`];
+  const all = (await listChecks()).length;
+  const withoutGpu = (await listChecks(["cpu"])).length;
+  const suites = webgpuImplementations(drivers, env).map((implementation) => () =>
+    suite(`portable checks: ${implementation.name}`, async () => {
+      const { missing, run, runWithoutGpu } = implementation;
+      if (missing === null) return countPortable(await run(cases), 0);
+      console.log(`  ${missing}`);
+      const rest = runWithoutGpu
+        ? countPortable(await runWithoutGpu(cases), all - withoutGpu)
+        : { passed: 0, failed: 0, skipped: all };
+      return requireGpu ? { ...rest, failed: rest.failed + rest.skipped, skipped: 0 } : rest;
+    })
   );
+  suites.push(() =>
+    suite(
+      "kernels on the CPU",
+      async () => countPortable(await runInDeno(env, ["laws=cpu", ...cases]), 0),
+    )
+  );
+  // Small kernels keep one core each.
+  await runSideBySide(suites, 2);
 }
 
 const drivers = await setUp();
@@ -159,11 +133,14 @@ const env: Record<string, string> = {
   // Without it Mesa prints errors about a desktop.
   ...(Deno.env.get("XDG_RUNTIME_DIR") ? {} : { XDG_RUNTIME_DIR: "/tmp" }),
 };
+console.log("\ntests in Deno");
 await suite("tests in Deno", () => denoTest([], ["test", "examples"], env));
+console.log("\nexamples in doc comments and documents");
 await suite("examples in doc comments and documents", () => {
   const documented = ["mod.ts", "lib", "kernels", "plugins", "README.md", "docs"];
   return denoTest(["--doc"], documented, env);
 });
+console.log("\nportable checks, two implementations at a time");
 await portableSuites(drivers, env);
 await esbuild.stop();
 

@@ -26,7 +26,7 @@ import {
   unitRows,
 } from "../../lib/testing/numbers.ts";
 import { seeds, sizes } from "../../lib/testing/sizes.ts";
-import { type GfaMethod, type GfaOptions, stepsBound } from "./contract.ts";
+import { type GfaMethod, type GfaOptions, seriesTolerance, stepsBound } from "./contract.ts";
 import { gfaGradients, gfaIteration, gfaReference } from "./reference.ts";
 
 /** The bound of float32, relative to the largest entry and times the condition 1/(1−ω²). */
@@ -111,7 +111,7 @@ export const gfaCases: fc.Arbitrary<GfaCase> = fc.record({
   walk: fc.integer({ min: 1, max: 6 }),
   digits: fc.integer({ min: 1, max: 7 }),
   rate: fc.double({ min: 0.01, max: 0.95, noNaN: true }),
-  batch: fc.integer({ min: 1, max: 4 }),
+  batch: fc.integer({ min: 1, max: 3 }),
   seed: seeds,
 });
 
@@ -165,12 +165,12 @@ function condition(c: Pick<GfaCase, "omega">): number {
 
 /**
  * The larger of both outputs' errors, relative to the largest entry of either: one output alone may
- * cancel to nothing.
+ * cancel to nothing. What the method leaves out by its own account may be allowed.
  */
-function apart(got: GfaNumbers, expected: GfaTensors): number {
+function apart(got: GfaNumbers, expected: GfaTensors, allowed = 0): number {
   const [clip, query] = [expected.clip.data as Numbers, expected.query.data as Numbers];
   const error = Math.max(difference(got.clip, clip), difference(got.query, query));
-  return error === 0 ? 0 : error / Math.max(largest(clip), largest(query));
+  return error <= allowed ? 0 : (error - allowed) / Math.max(largest(clip), largest(query));
 }
 
 /** How far fused rows lie outside the unit rows' range, along every axis and a random direction. */
@@ -204,7 +204,7 @@ function outside(
       for (let at = 0; at < fused.length; at += c.channels) {
         const value = project(fused, at, axis);
         const excess = Math.max(low - value, value - high, 0);
-        if (!(excess <= worst)) worst = excess;
+        worst = Math.max(worst, excess);
       }
     }
   }
@@ -291,7 +291,7 @@ function gradientError(
         if (length === 0 && a[i] !== 0) return Infinity;
         scale = Math.max(scale, length * Math.abs(b[i]!));
         const error = length * Math.abs(a[i]! - b[i]!);
-        if (!(error <= worst)) worst = error;
+        worst = Math.max(worst, error);
       }
     }
   }
@@ -464,7 +464,10 @@ export const lawsOfGfa: readonly LawOf<GfaImplementation>[] = [
     const got = await subject.gfa(input, options);
     // P divides by the columns' norms, Z multiplies by λ, the limit divides by 1 − ω²‖PZ‖∞.
     const growth = (1 + lambda) / Math.min(1, norms.smallest) / (1 - c.rate);
-    return apart(got, await gfaReference(input, options)) / growth;
+    // The result is as small as 1 − ω, what a series leaves out is not.
+    const { errorBound = 0 } = got;
+    if (!(errorBound <= seriesTolerance)) return Infinity;
+    return apart(got, await gfaReference(input, options), errorBound) / growth;
   }),
 
   law(
@@ -549,7 +552,7 @@ export const lawsOfGfa: readonly LawOf<GfaImplementation>[] = [
         clip: got.clip.subarray(b * clips, (b + 1) * clips),
         query: got.query.subarray(b * queries, (b + 1) * queries),
       }, await gfaReference(member, { omega, lambda }));
-      if (!(error <= worst)) worst = error;
+      worst = Math.max(worst, error);
     }
     return worst / condition(c);
   }),
@@ -578,7 +581,7 @@ export const lawsOfGfa: readonly LawOf<GfaImplementation>[] = [
         },
         await gfaGradients(input, cotangent as never, { omega, lambda }),
       );
-      if (!(error <= worst)) worst = error;
+      worst = Math.max(worst, error);
     }
     return worst / condition(c) / (1 + lambda);
   }, lacksGradients),

@@ -110,7 +110,7 @@ export const maskPoolingCases: fc.Arbitrary<MaskPoolingCase> = fc.record({
     "huge",
     "tiny",
   ),
-  batch: fc.integer({ min: 1, max: 4 }),
+  batch: fc.integer({ min: 1, max: 3 }),
   sameSize: fc.boolean(),
   seed: seeds,
 }).map(({ sameSize, ...rest }) =>
@@ -149,15 +149,27 @@ function stack(items: readonly HostTensor<"float32">[]): HostTensor<"float32"> {
   return float32([items.length, ...items[0]!.shape], data);
 }
 
-/** Whether a hard mask hangs on an interpolated logit that is zero but for rounding. */
-function isOnEdge(
+/**
+ * Whether the result hangs on the rounding of interpolated logits: one is zero but for rounding and
+ * the mask is hard, or huge logits cancel where sigmoid is steep.
+ */
+function isIllConditioned(
   c: MaskPoolingCase,
   maskLogits: HostTensor<"float32">,
-  resized: Float64Array,
+  { area, resized }: { area: HostTensor<"float64">; resized: HostTensor<"float64"> },
 ): boolean {
-  if (c.mode === "soft" || c.height === c.maskHeight && c.width === c.maskWidth) return false;
-  const margin = 1e-5 * largest(maskLogits.data);
-  return resized.some((logit) => Math.abs(logit) <= margin);
+  if (c.height === c.maskHeight && c.width === c.maskWidth) return false;
+  const size = largest(maskLogits.data);
+  if (c.mode === "hard") return resized.data.some((logit) => Math.abs(logit) <= 1e-5 * size);
+  const pixels = c.height * c.width;
+  return area.data.some((total, n) => {
+    let slope = 0;
+    for (const logit of resized.data.subarray(n * pixels, (n + 1) * pixels)) {
+      const a = 1 / (1 + Math.exp(-logit));
+      slope += a * (1 - a);
+    }
+    return size > 100 && 2 ** -22 * size * slope > 1e-7 * (total + emptyArea);
+  });
 }
 
 /**
@@ -244,7 +256,7 @@ export const lawsOfMaskPooling: readonly LawOf<MaskPoolingImplementation>[] = [
     const { mode } = c;
     const input = drawMaskPoolingInput(c);
     const expected = await maskPoolingReference(input, { mode });
-    if (isOnEdge(c, input.maskLogits, expected.resized.data)) return null;
+    if (isIllConditioned(c, input.maskLogits, expected)) return null;
     const got = await subject.maskPooling(input, { mode });
     const empty = Array.from(expected.area.data, (area) => area <= emptyArea);
     if (mode === "hard" && String(got.empty) !== String(empty)) return Infinity;
@@ -339,8 +351,8 @@ export const lawsOfMaskPooling: readonly LawOf<MaskPoolingImplementation>[] = [
   law("gradients agree with the float64 reference", async (subject, c) => {
     const { mode } = c;
     const input = drawMaskPoolingInput(c, 12);
-    const { resized } = await maskPoolingReference(input, { mode });
-    if (isOnEdge(c, input.maskLogits, resized.data)) return null;
+    const forward = await maskPoolingReference(input, { mode });
+    if (isIllConditioned(c, input.maskLogits, forward)) return null;
     const pooled = drawCotangent(c);
     return gradientError(
       c,
@@ -393,7 +405,7 @@ export const lawsOfMaskPooling: readonly LawOf<MaskPoolingImplementation>[] = [
     const expected = await Promise.all(
       members.map((input) => maskPoolingReference(input, { mode })),
     );
-    if (members.some(({ maskLogits }, b) => isOnEdge(c, maskLogits, expected[b]!.resized.data))) {
+    if (members.some(({ maskLogits }, b) => isIllConditioned(c, maskLogits, expected[b]!))) {
       return null;
     }
     const got = await subject.maskPooling({
@@ -410,7 +422,7 @@ export const lawsOfMaskPooling: readonly LawOf<MaskPoolingImplementation>[] = [
           largest(members[b]!.features.data),
         areaError(got.area.subarray(b * c.masks, (b + 1) * c.masks), area.data),
       );
-      if (!(error <= worst)) worst = error;
+      worst = Math.max(worst, error);
     }
     return worst;
   }),
@@ -420,8 +432,8 @@ export const lawsOfMaskPooling: readonly LawOf<MaskPoolingImplementation>[] = [
     const members = Array.from({ length: c.batch }, (_, b) => ({ ...c, seed: c.seed + b }))
       .map((c) => ({ c, input: drawMaskPoolingInput(c, 12) }));
     for (const { input } of members) {
-      const { resized } = await maskPoolingReference(input, { mode });
-      if (isOnEdge(c, input.maskLogits, resized.data)) return null;
+      const forward = await maskPoolingReference(input, { mode });
+      if (isIllConditioned(c, input.maskLogits, forward)) return null;
     }
     const got = await subject.maskPoolingGradients!(
       {
@@ -438,7 +450,7 @@ export const lawsOfMaskPooling: readonly LawOf<MaskPoolingImplementation>[] = [
         features: part(got.features, input.features.data.length),
         maskLogits: got.maskLogits && part(got.maskLogits, input.maskLogits.data.length),
       });
-      if (!(error <= worst)) worst = error;
+      worst = Math.max(worst, error);
     }
     return worst;
   }, lacksGradients),
@@ -454,7 +466,7 @@ export const lawsOfMaskPooling: readonly LawOf<MaskPoolingImplementation>[] = [
     const halves = { features: half(input.features), maskLogits: half(input.maskLogits) };
     const values = { features: value(halves.features), maskLogits: value(halves.maskLogits) };
     const expected = await maskPoolingReference(values, { mode });
-    if (isOnEdge(c, values.maskLogits, expected.resized.data)) return null;
+    if (isIllConditioned(c, values.maskLogits, expected)) return null;
     const got = await subject.maskPooling(halves, { mode });
     return float32Tolerance / float16Tolerance * Math.max(
       difference(got.pooled, expected.pooled.data) / largest(values.features.data),

@@ -18,7 +18,7 @@ export function sizes(max = 66): fc.Arbitrary<number> {
   const around = [32, 64].filter((tile) => tile + 2 <= max)
     .map((tile) => ({ weight: 1, arbitrary: fc.integer({ min: tile - 1, max: tile + 2 }) }));
   return fc.oneof(
-    { weight: 30, arbitrary: fc.integer({ min: 1, max: Math.min(9, max) }) },
+    { weight: 60, arbitrary: fc.integer({ min: 1, max: Math.min(9, max) }) },
     ...around,
   );
 }

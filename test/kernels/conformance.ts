@@ -8,7 +8,7 @@ import { liveBuffers } from "../../kernels/dispatch/gpu_tensor.ts";
 import { kernelsOn } from "../../kernels/testing.ts";
 import type { Device } from "../../lib/runtime.ts";
 import type { Tensor } from "../../lib/tensor.ts";
-import { type Implementation, type LawResult, laws } from "./laws.ts";
+import { allLaws, type Implementation, type LawResult } from "./laws.ts";
 
 /** Cases judged at a time: enough to hide that a read-back from a GPU takes its time. */
 export const concurrency = 8;
@@ -17,7 +17,9 @@ export const concurrency = 8;
  * Remembers results by their inputs, since laws begin with the same cases: what one of them has
  * computed, the next need not.
  */
-export function remembering(fresh: Implementation): Implementation {
+export function remembering<Subject extends Implementation>(
+  fresh: Subject,
+): Subject & { readonly fresh: Subject } {
   const results = new Map<string, Promise<unknown>>();
   const remembered = <Input extends object, Options, Result>(
     name: string,
@@ -73,7 +75,7 @@ export async function kernelConformance(
   {
     await using kernels = kernelsOn(device);
     const implementation = remembering(kernels);
-    for (const law of laws) {
+    for (const law of allLaws) {
       if (law.lacks(implementation) !== null) continue;
       results.push(await law.run(implementation, { seed, cases, concurrency }));
     }

@@ -4,8 +4,10 @@
  * @module
  */
 import {
+  type ClassificationImplementation,
   type GfaImplementation,
   type LawOf,
+  lawsOfClassification,
   lawsOfGfa,
   lawsOfMaskPooling,
   type MaskPoolingImplementation,
@@ -22,5 +24,11 @@ export interface Implementation extends GfaImplementation, MaskPoolingImplementa
 /** A law of the kernels. */
 export type Law = LawOf<Implementation>;
 
-/** All laws. */
+/** The laws of mask pooling and GFA. */
 export const laws: readonly Law[] = [...lawsOfMaskPooling, ...lawsOfGfa];
+
+/** The laws of all kernels. */
+export const allLaws: readonly LawOf<Implementation & ClassificationImplementation>[] = [
+  ...laws,
+  ...lawsOfClassification,
+];

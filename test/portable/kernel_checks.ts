@@ -8,7 +8,7 @@ import { kernelsOn, type KernelsOnDevice } from "../../kernels/testing.ts";
 import type { Device } from "../../lib/runtime.ts";
 import { acquireDevice, type AcquireOptions } from "../../plugins/runtimes/mod.ts";
 import { concurrency, remembering } from "../kernels/conformance.ts";
-import { type Implementation, laws } from "../kernels/laws.ts";
+import { allLaws } from "../kernels/laws.ts";
 import { type Check, ensure, Skipped } from "./check.ts";
 
 /**
@@ -25,7 +25,7 @@ export function kernelChecks(
   seed: number,
   cases: number,
 ): Check[] {
-  let opened: { device: Device; kernels: KernelsOnDevice; subject: Implementation } | null = null;
+  let opened: { device: Device; kernels: KernelsOnDevice; subject: KernelsOnDevice } | null = null;
   const open = async () => {
     if (opened === null) {
       const device = kind === "webgpu"
@@ -38,7 +38,7 @@ export function kernelChecks(
   };
   const on = kind === "webgpu" ? "kernels" : "kernels on the CPU";
   return [
-    ...laws.map((law) => ({
+    ...allLaws.map((law) => ({
       name: `${on}: ${law.name}`,
       async run() {
         const { subject } = await open();
