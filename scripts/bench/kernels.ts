@@ -313,7 +313,8 @@ class Session {
     const task = contest.probe(rng);
     const side = await peer.open(task);
     try {
-      this.#pace.set(key, await warmUp(side, this.#options.budget) / operations(task));
+      await side.time(1);
+      this.#pace.set(key, await side.time(1) / operations(task));
     } finally {
       await side.dispose();
     }
@@ -366,5 +367,5 @@ class Session {
 }
 
 function seconds(ms: number): string {
-  return `${(ms / 1000).toPrecision(2)} s`;
+  return `${ms < 10_000 ? (ms / 1000).toPrecision(2) : (ms / 1000).toFixed(0)} s`;
 }
