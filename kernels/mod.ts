@@ -1,8 +1,23 @@
 /**
- * Mask pooling and Gradient-Free Aggregation, in WGSL and as ONNX subgraphs.
+ * Mask pooling, Gradient-Free Aggregation and per-pixel classification, in WGSL and as ONNX subgraphs.
  *
  * @module
  */
+export {
+  type ClassificationInput,
+  type ClassificationOptions,
+  type ClassificationRun,
+  PixelClassification,
+  PixelLabels,
+} from "./classification/classification.ts";
+export {
+  classificationGraph,
+  type ClassificationGraphOptions,
+} from "./classification/cpu_graph.ts";
+export {
+  type ClassificationReference,
+  classificationReference,
+} from "./classification/reference.ts";
 export { GpuTensor, liveBuffers } from "./dispatch/gpu_tensor.ts";
 export { gfaGraph } from "./gfa/cpu_graph.ts";
 export {

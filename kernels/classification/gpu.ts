@@ -42,6 +42,9 @@ const firstSlice = 2 ** 22;
 /** Classes that are pruned for a region in the time of one pass over a unit of pixels. */
 const prunedPerPass = 8;
 
+/** What a kernel leaves where everything is finite. */
+const noFault = 0xffffffff;
+
 /** What may be set for tests; it changes no result. */
 export interface GpuClassificationTuning {
   /** Leave out what can't win; on where left out. */
@@ -150,8 +153,8 @@ interface Source {
   readonly stride: number;
   readonly data: Float32Array<ArrayBuffer> | Uint16Array<ArrayBuffer> | null;
   buffer: GPUBuffer | null;
-  /** Index of its first element that isn't finite. */
-  fault: GPUBuffer | null;
+  /** Where the kernels put the index of its first element that isn't finite. */
+  fault: BufferRange | null;
 }
 
 /** A strip of the image, as high as the scratch memory allows. */
@@ -280,8 +283,10 @@ class Labelling {
     try {
       await this.#drive(this.#steps(plan, masks, probabilities));
       if (this.#options.checkFinite) {
-        await this.#checkFinite(masks, input.maskLogits);
-        await this.#checkFinite(probabilities, input.probabilities);
+        await this.#refuseNonFinite([
+          [masks, input.maskLogits],
+          [probabilities, input.probabilities],
+        ]);
       }
       return new PixelLabels(this.#labels!, this.#scores!);
     } catch (error) {
@@ -352,12 +357,14 @@ class Labelling {
     const { gpu, bindingLimit } = this.#context;
     this.#labels = GpuTensor.allocate(gpu, "int32", [height, width], "labels");
     this.#scores = GpuTensor.allocate(gpu, "float32", [height, width], "scores");
-    for (const source of [masks, probabilities]) {
-      source.fault = this.#scratch.upload("fault", new Uint32Array([0xffffffff]));
+    // Bindings start at multiples of 256 bytes.
+    const faults = this.#scratch.upload("faults", new Uint32Array(128).fill(noFault));
+    [masks, probabilities].forEach((source, i) => {
+      source.fault = { buffer: faults, offset: 256 * i, size: 4 };
       if (source.data !== null && source.data.byteLength <= bindingLimit) {
         source.buffer = this.#scratch.upload(source.name, source.data);
       }
-    }
+    });
     let done = 0;
     for (const band of plan.bands) {
       const state = this.#openBand(plan, band, masks);
@@ -589,16 +596,22 @@ class Labelling {
     }
   }
 
-  async #checkFinite(source: Source, { shape }: Tensor): Promise<void> {
-    const index = new Uint32Array(await this.#context.readBuffer(source.fault!, 4))[0]!;
-    if (index === 0xffffffff) return;
-    const byte = index * (source.half ? 2 : 4);
-    const element = source.data?.[index] ?? await this.#element(source, byte);
-    const value = source.half ? fromFloat16(element) : element;
-    throw nonFiniteError("classification", source.name, shape, index, value);
+  /** @throws {InputError} If an element was seen that isn't finite. */
+  async #refuseNonFinite(sources: readonly [Source, Tensor][]): Promise<void> {
+    const { buffer } = sources[0]![0].fault!;
+    const faults = new Uint32Array(await this.#context.readBuffer(buffer, buffer.size));
+    for (const [source, { shape }] of sources) {
+      const index = faults[source.fault!.offset / 4]!;
+      if (index === noFault) continue;
+      const element = source.data?.[index] ?? await this.#element(source, index);
+      const value = source.half ? fromFloat16(element) : element;
+      throw nonFiniteError("classification", source.name, shape, index, value);
+    }
   }
 
-  async #element({ buffer, half }: Source, byte: number): Promise<number> {
+  /** An element's number, or a half float's bits. */
+  async #element({ buffer, half }: Source, index: number): Promise<number> {
+    const byte = index * (half ? 2 : 4);
     const word = new DataView(await this.#context.readBuffer(buffer!, 4, byte - byte % 4));
     return half ? word.getUint16(byte % 4, true) : word.getFloat32(0, true);
   }

@@ -256,6 +256,12 @@ async function refusals(device: Device): Promise<void> {
     p.data[14] = value;
     await refused({ probabilities: p }, InputError, /probabilities\[2, 4\] is/);
   }
+  // Nobody asked: the result is arbitrary, but there is one.
+  const careless = new PixelClassification(device);
+  const broken = float32(maskLogits.shape, maskLogits.data.map((x, i) => i % 3 ? x : NaN));
+  const arbitrary = await numbers(careless, { maskLogits: broken, probabilities, ...size });
+  assert.equal(arbitrary.labels.length, size.height * size.width);
+  await careless.dispose();
   await refused({ probabilities: float32([2, 5]) }, ShapeError, /2 rows, maskLogits 3 masks/);
   await refused({ probabilities: float32([3, 0]) }, ShapeError, /at least 1/);
   await refused({ maskLogits: float32([0, 4, 5]) }, ShapeError, /at least 1/);
