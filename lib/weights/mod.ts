@@ -24,7 +24,13 @@ export {
   writeSafetensors,
 } from "./safetensors.ts";
 export { openSharded, type ShardOptions, writeShardedSafetensors } from "./sharded.ts";
-export { openTorchCheckpoint, type TorchCheckpoint, TorchTensor } from "./torch_checkpoint.ts";
+export {
+  InertObject,
+  openTorchCheckpoint,
+  type TorchCheckpoint,
+  type TorchOptions,
+  TorchTensor,
+} from "./torch_checkpoint.ts";
 export { PickleGlobal, type PickleRules, type PickleValue, unpickle } from "./pickle.ts";
 export * from "./onnx_model.ts";
 export { graphFromOnnx } from "./onnx_graph.ts";

@@ -8,11 +8,11 @@ import { type ByteSource, readRange } from "./byte_source.ts";
 import { openOnnx } from "./onnx_model.ts";
 import { openSafetensors } from "./safetensors.ts";
 import { openSharded } from "./sharded.ts";
-import { openTorchCheckpoint } from "./torch_checkpoint.ts";
+import { openTorchCheckpoint, type TorchOptions } from "./torch_checkpoint.ts";
 import type { WeightFile } from "./weight_file.ts";
 
 /** Options of {@linkcode openWeights}. */
-export interface OpenWeightsOptions {
+export interface OpenWeightsOptions extends TorchOptions {
   /**
    * Opens a file next to this one by its relative path: the files of an index, the external data
    * of an ONNX file.
@@ -48,7 +48,7 @@ export async function openWeights(
   }
   // A zip archive starts with "PK"; a bare pickle with its protocol is refused with advice.
   if ((head[0] === 0x50 && head[1] === 0x4b) || (head[0] === 0x80 && head[1]! <= 5)) {
-    return openTorchCheckpoint(source);
+    return openTorchCheckpoint(source, options);
   }
   if (/^\s*\{/.test(String.fromCharCode(...head))) {
     const { sibling } = options;
@@ -57,10 +57,8 @@ export async function openWeights(
         `${source.name}: an index of several files; give openWeights a way to open them`,
       );
     }
-    return openSharded(source, async (file) => {
-      const shard = await sibling(file);
-      return openWeights(shard);
-    });
+    const { sibling: _, ...rest } = options;
+    return openSharded(source, async (file) => openWeights(await sibling(file), rest));
   }
   // An ONNX file starts with its version, which is field 1.
   if (head[0] === 0x08) return openOnnx(source, options);

@@ -110,6 +110,33 @@ export class TorchTensor implements WeightEntry {
   }
 }
 
+/** Options of {@linkcode openTorchCheckpoint}. */
+export interface TorchOptions {
+  /**
+   * What to do with objects of classes that weights don't need (a trainer's configuration, say):
+   * refuse the file, the default, or keep them as {@linkcode InertObject}s. Neither runs anything.
+   */
+  readonly unknownObjects?: "refuse" | "inert";
+}
+
+/**
+ * An object of a class that this reader knows nothing of, such as a part of a TorchScript program: a
+ * map of its attributes, or of its items where it is a kind of dict.
+ */
+export class InertObject extends Map<PickleValue, PickleValue> {
+  /** Its class, or the function that would have made it: `module.name`. */
+  readonly global: string;
+  /** What that would have been called with. */
+  readonly args: readonly PickleValue[];
+
+  /** Made by the reader. */
+  constructor(global: string, args: readonly PickleValue[]) {
+    super();
+    this.global = global;
+    this.args = args;
+  }
+}
+
 /** An opened checkpoint. */
 export interface TorchCheckpoint extends WeightFile {
   /** Its tensors by name; keys of nested dicts and indices of lists are joined by dots. */
@@ -131,18 +158,26 @@ export interface TorchCheckpoint extends WeightFile {
  * @throws {ModelError} If the archive or the pickle is damaged, a tensor reaches out of its
  *   storage, or the pickle asks for a name that weights don't need.
  */
-export async function openTorchCheckpoint(source: ByteSource): Promise<TorchCheckpoint> {
+export async function openTorchCheckpoint(
+  source: ByteSource,
+  options: TorchOptions = {},
+): Promise<TorchCheckpoint> {
   const file = source.name;
   await refuseOldFormat(source);
   const zip = await openZip(source);
   const root = rootOf(file, zip);
   const bigEndian = await isBigEndian(file, zip, root);
   const pickle = await zip.read(`${root}data.pkl`);
-  const value = unpickle(
-    pickle,
-    `${file}: data.pkl`,
-    torchRules(zip, root, pickle.length, source.size),
-  );
+  const rules = torchRules(zip, root, pickle.length, source.size);
+  const inert = (name: string) =>
+    // TorchScript's own classes are part of no other package.
+    options.unknownObjects === "inert" || name.startsWith("__torch__.")
+      ? new PickleGlobal(name, (args) => new InertObject(name, args))
+      : null;
+  const value = unpickle(pickle, `${file}: data.pkl`, {
+    ...rules,
+    global: (name) => rules.global(name) ?? inert(name),
+  });
   const entries = collectTensors(file, value, pickle.length);
 
   let last: { record: string; bytes: Uint8Array } | null = null;
@@ -286,23 +321,17 @@ function torchRules(zip: Zip, root: string, budget: number, fileSize: number): P
   globals.set("torch.storage.UntypedStorage", new StorageType(null));
 
   return {
-    global: (name) => {
-      // A TorchScript class: a bag of attributes, filled by the instruction that sets its state.
-      if (name.startsWith("__torch__.")) return new PickleGlobal(name, () => new ScriptObject());
-      return globals.get(name) ?? null;
-    },
+    global: (name) => globals.get(name) ?? null,
     persistent: (id) => new StorageHandle(storageOf(zip, root, id)),
     build: (target, state) => {
-      if (!(target instanceof ScriptObject) || !(state instanceof Map)) return false;
+      if (!(target instanceof InertObject)) return false;
+      if (!(state instanceof Map)) return true;
       spend(state.size);
       for (const [key, value] of state) target.set(key, value);
       return true;
     },
   };
 }
-
-/** An object of a TorchScript program: its attributes. */
-class ScriptObject extends Map<PickleValue, PickleValue> {}
 
 class StorageType {
   readonly dtype: ElementType | null;

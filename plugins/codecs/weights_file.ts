@@ -6,7 +6,12 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { InputError } from "../../lib/errors.ts";
-import { type ByteSource, openWeights, type WeightFile } from "../../lib/weights/mod.ts";
+import {
+  type ByteSource,
+  openWeights,
+  type TorchOptions,
+  type WeightFile,
+} from "../../lib/weights/mod.ts";
 
 /** A file on disk that bytes can be read from until it is disposed of. */
 export interface FileSource extends ByteSource, AsyncDisposable {}
@@ -65,7 +70,10 @@ export async function fileSource(path: string): Promise<FileSource> {
  * const { data } = await file.read("text_model.embeddings.token_embedding.weight");
  * ```
  */
-export async function openWeightsFile(path: string): Promise<WeightFile & AsyncDisposable> {
+export async function openWeightsFile(
+  path: string,
+  options: TorchOptions = {},
+): Promise<WeightFile & AsyncDisposable> {
   const opened = new Map<string, Promise<FileSource>>();
   const source = (name: string) => {
     const known = opened.get(name) ?? fileSource(name);
@@ -81,7 +89,7 @@ export async function openWeightsFile(path: string): Promise<WeightFile & AsyncD
   };
   try {
     const sibling = (name: string) => source(join(dirname(path), name));
-    const weights = await openWeights(await source(path), { sibling });
+    const weights = await openWeights(await source(path), { ...options, sibling });
     return { ...weights, [Symbol.asyncDispose]: close };
   } catch (error) {
     await close();

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { ModelError } from "../../../lib/errors.ts";
 import {
   bytesSource,
+  InertObject,
   openTorchCheckpoint,
   openWeights,
   type PickleValue,
@@ -105,6 +106,22 @@ Deno.test("PyTorch: a pickle that calls anything is refused by name", async () =
     openTorchCheckpoint(await fixture("evil.pth")),
     /evil\.pth: data\.pkl.*"posix\.system"/,
   );
+});
+
+Deno.test("PyTorch: objects of other classes can be kept, inert, and the weights read", async () => {
+  const source = await fixture("evil.pth");
+  const file = await openTorchCheckpoint(source, { unknownObjects: "inert" });
+  assert.deepEqual((await file.read("weight")).data, new Float32Array(1));
+  const hook = (file.data as Map<string, PickleValue>).get("hook");
+  assert.ok(hook instanceof InertObject);
+  assert.deepEqual([hook.global, hook.args], ["posix.system", ["true"]]);
+  // A dict of a class of its own: its items are there, and so is the tensor among them.
+  const one = tensor("K\x00", "K\x04\x85", "K\x01\x85").slice(0, -1);
+  const config = `cmmengine.config\nConfigDict\n)\x81(${text("w")}${one}u}${text("a")}K\x01sb.`;
+  await refuses(openTorchCheckpoint(withPickle(config)), /"mmengine\.config\.ConfigDict"/);
+  const kept = await openTorchCheckpoint(withPickle(config), { unknownObjects: "inert" });
+  assert.deepEqual([...kept.entries.keys()], ["w"]);
+  assert.equal((kept.data as InertObject).get("a"), 1);
 });
 
 Deno.test("PyTorch: damage is refused with the file and the place", async () => {
