@@ -185,14 +185,24 @@ function formOf({ affinity, lambda }: ResolvedGfaOptions, plan: WalkPlan): WalkF
 
 const dtypes: readonly DType[] = ["float32", "float16"];
 
+/** A session and how many kernels use it. */
+interface SharedSession {
+  readonly session: LazySession;
+  users: number;
+}
+
+/** Neither ω nor λ is part of a session, so that kernels that differ in them can share it. */
+const sessionsOf = new WeakMap<Engine, Map<string, SharedSession>>();
+
 /**
  * GFA on an ONNX engine. Its sessions are loaded on first use; one serves all inputs of a kind,
- * whatever their sizes, and every ω and λ that takes as many terms.
+ * whatever their sizes, and all kernels of the engine whose ω and λ take as many terms.
  */
 export class CpuGfa {
   readonly #engine: Engine;
   readonly #options: ResolvedGfaOptions;
-  readonly #sessions = new Map<string, LazySession>();
+  /** Keys of the sessions that this kernel uses. */
+  readonly #used = new Set<string>();
   readonly #scalars: HostTensor<"float32">;
   /** Of the last input with raw affinity; where nothing is known yet, those of a quick walk. */
   #norms: WalkNorms;
@@ -271,11 +281,17 @@ export class CpuGfa {
     }
   }
 
-  /** Frees the sessions. */
+  /** Frees the sessions that no other kernel uses. */
   async dispose(): Promise<void> {
-    const sessions = [...this.#sessions.values()];
-    this.#sessions.clear();
-    for (const session of sessions) await session.dispose();
+    const sessions = sessionsOf.get(this.#engine);
+    const keys = [...this.#used];
+    this.#used.clear();
+    for (const key of keys) {
+      const shared = sessions!.get(key)!;
+      if (--shared.users > 0) continue;
+      sessions!.delete(key);
+      await shared.session.dispose();
+    }
   }
 
   /** Runs the session for a plan: forward, or backward where `inverse` says how to. */
@@ -286,58 +302,22 @@ export class CpuGfa {
     sizes: GfaSizes,
   ): Promise<Record<string, Tensor>> {
     const types = Object.fromEntries(Object.entries(operands).map(([name, x]) => [name, x.dtype]));
-    const key = JSON.stringify([plan, inverse !== null, types, sizes.batch !== null]);
-    let session = this.#sessions.get(key);
-    if (session === undefined) {
-      session = new LazySession(
-        this.#engine,
-        () => this.#build(plan, inverse, types, sizes.batch !== null),
-      );
-      this.#sessions.set(key, session);
+    const form = formOf(this.#options, plan);
+    const isBatched = sizes.batch !== null;
+    const key = JSON.stringify([form, inverse, types, isBatched]);
+    let sessions = sessionsOf.get(this.#engine);
+    if (sessions === undefined) sessionsOf.set(this.#engine, sessions = new Map());
+    let shared = sessions.get(key);
+    if (shared === undefined) {
+      const build = () => buildModel(form, inverse, types, isBatched);
+      shared = { session: new LazySession(this.#engine, build), users: 0 };
+      sessions.set(key, shared);
     }
-    return session.run({ ...operands, scalars: this.#scalars });
-  }
-
-  #build(
-    plan: WalkPlan,
-    inverse: InversePlan | null,
-    types: Readonly<Record<string, DType>>,
-    isBatched: boolean,
-  ): Uint8Array {
-    const graph = new Graph("gfa");
-    const input = (name: string, rows: string) => {
-      const shape = [...(isBatched ? ["B"] : []), rows, "D"];
-      const value = graph.input(name, shape, types[name]!);
-      return value.dtype === "float32" ? value : ops.cast(value, "float32");
-    };
-    const [omega, rest, squared, lambda] = ops.split(
-      graph.input("scalars", [4]),
-      [1, 1, 1, 1],
-      0,
-    ) as [Value, Value, Value, Value];
-    const walk = new WalkGraph(
-      input("clip", "N_C"),
-      input("query", "N_Q"),
-      { omega, rest, squared, lambda },
-      formOf(this.#options, plan),
-    );
-    if (inverse === null) {
-      graph.output("fusedClip", walk.clip);
-      graph.output("fusedQuery", walk.query);
-    } else {
-      const by = walk.gradients(
-        input("cotangent.clip", "N_C"),
-        input("cotangent.query", "N_Q"),
-        inverse,
-      );
-      graph.output("gradClip", by.clip);
-      graph.output("gradQuery", by.query);
+    if (!this.#used.has(key)) {
+      this.#used.add(key);
+      shared.users++;
     }
-    if (walk.norms !== null) {
-      graph.output("systemNorm", walk.norms.system);
-      graph.output("affinityNorm", walk.norms.affinity);
-    }
-    return graph.toOnnx();
+    return shared.session.run({ ...operands, scalars: this.#scalars });
   }
 
   /** The norms of the walk that was run. */
@@ -376,4 +356,47 @@ export class CpuGfa {
       }
     }
   }
+}
+
+/** The model of a session: forward, or backward where `inverse` says how to. */
+function buildModel(
+  form: WalkForm,
+  inverse: InversePlan | null,
+  types: Readonly<Record<string, DType>>,
+  isBatched: boolean,
+): Uint8Array {
+  const graph = new Graph("gfa");
+  const input = (name: string, rows: string) => {
+    const shape = [...(isBatched ? ["B"] : []), rows, "D"];
+    const value = graph.input(name, shape, types[name]!);
+    return value.dtype === "float32" ? value : ops.cast(value, "float32");
+  };
+  const [omega, rest, squared, lambda] = ops.split(
+    graph.input("scalars", [4]),
+    [1, 1, 1, 1],
+    0,
+  ) as [Value, Value, Value, Value];
+  const walk = new WalkGraph(
+    input("clip", "N_C"),
+    input("query", "N_Q"),
+    { omega, rest, squared, lambda },
+    form,
+  );
+  if (inverse === null) {
+    graph.output("fusedClip", walk.clip);
+    graph.output("fusedQuery", walk.query);
+  } else {
+    const by = walk.gradients(
+      input("cotangent.clip", "N_C"),
+      input("cotangent.query", "N_Q"),
+      inverse,
+    );
+    graph.output("gradClip", by.clip);
+    graph.output("gradQuery", by.query);
+  }
+  if (walk.norms !== null) {
+    graph.output("systemNorm", walk.norms.system);
+    graph.output("affinityNorm", walk.norms.affinity);
+  }
+  return graph.toOnnx();
 }
