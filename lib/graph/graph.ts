@@ -177,9 +177,6 @@ export class Graph {
   ): Value {
     const list = typeof data === "number" ? [data] : Array.from(data as ArrayLike<number | bigint>);
     const dims = shape ?? (typeof data === "number" ? [] : [list.length]);
-    const key = list.length <= 16 ? `${dtype}:${dims.join(",")}:${list.join(",")}` : null;
-    const known = key === null ? undefined : this.#shared.get(key);
-    if (known !== undefined) return known;
     if (list.length !== sizeOf(dims)) {
       const reason = `takes ${sizeOf(dims)} elements, got ${list.length}`;
       throw new ShapeError(`constant of shape ${formatShape(dims)} ${reason}${this.here()}`);
@@ -197,15 +194,20 @@ export class Graph {
         target[i] = dtype === "int64" ? BigInt(list[i]!) : list[i]!;
       }
     }
-    const value = this.#newConstant(tensor);
-    if (key !== null) this.#shared.set(key, value);
-    return value;
+    return this.#constantOf(tensor);
   }
 
-  #newConstant(tensor: HostTensor): Value {
-    const name = `constant_${this.#counter++}`;
-    const value = new Value(this, name, tensor.dtype, tensor.shape, null, tensor);
+  /** The constant of these elements; small ones that are alike are one. */
+  #constantOf(tensor: HostTensor): Value {
+    const { dtype, shape, data } = tensor;
+    const elements = () =>
+      Array.from(data as ArrayLike<number>, (x) => Object.is(x, -0) ? "-0" : x);
+    const key = data.length <= 16 ? `${dtype}:${shape}:${elements()}` : null;
+    const known = key === null ? undefined : this.#shared.get(key);
+    if (known !== undefined) return known;
+    const value = new Value(this, `constant_${this.#counter++}`, dtype, shape, null, tensor);
     this.constants.push(value);
+    if (key !== null) this.#shared.set(key, value);
     return value;
   }
 
@@ -237,9 +239,7 @@ export class Graph {
       }
     }
     const folded = fold(op, inputs, results, attributes);
-    if (folded !== null) {
-      return [this.#newConstant(folded)];
-    }
+    if (folded !== null) return [this.#constantOf(folded)];
     const key = this.#known && nodeKey(op, inputs, attributes);
     const known = key === null ? undefined : this.#known?.get(key);
     if (known !== undefined) return known;
@@ -317,11 +317,12 @@ export class Graph {
   #claim(name: string): void {
     const taken = this.inputs.some((v) => v.name === name) || this.parameters.has(name) ||
       this.outputs.has(name);
-    if (taken) throw new ShapeError(`graph "${this.name}": the name "${name}" is taken`);
+    if (taken) {
+      throw new ShapeError(`graph "${this.name}": the name "${name}" is taken${this.here()}`);
+    }
     if (/^(constant|[A-Z]\w*)_\d+$/.test(name)) {
-      throw new ShapeError(
-        `graph "${this.name}": "${name}" is a name that operators give their results; take another`,
-      );
+      const reason = "is a name that operators give their results; take another";
+      throw new ShapeError(`graph "${this.name}": "${name}" ${reason}${this.here()}`);
     }
   }
 }

@@ -96,18 +96,19 @@ const clip: VjpRule = ({ node, lean }) => {
 const gelu: VjpRule = ({ node, lean }) => {
   const x = node.inputs[0]!;
   if (attributeString(node, "approximate") === "tanh") {
-    // y = x/2 · (1 + t), t = tanh(c (x + 0.044715 x³)).
-    const c = Math.sqrt(2 / Math.PI);
+    // x σ(z) with z = x (a + b x²); its slope is σ + σ (1 − σ) x (a + 3b x²).
+    const a = 2 * Math.sqrt(2 / Math.PI);
+    const b = 0.044715 * a;
     const square = ops.mul(x, x);
-    const inner = ops.mul(x, ops.add(ops.mul(square, 0.044715 * c), c));
-    const t = ops.tanh(inner);
-    const slope = ops.add(ops.mul(square, 3 * 0.044715 * c), c);
-    const rise = ops.mul(ops.mul(x, ops.sub(1, ops.mul(t, t))), slope);
-    return [mul(lean, ops.mul(ops.add(ops.add(t, 1), rise), 0.5))];
+    const gate = ops.sigmoid(ops.mul(x, ops.add(ops.mul(square, b), a)));
+    const rise = ops.mul(x, ops.add(ops.mul(square, 3 * b), a));
+    return [mul(lean, ops.mul(gate, ops.add(ops.mul(rise, ops.sub(1, gate)), 1)))];
   }
-  const cdf = ops.mul(ops.add(ops.erf(ops.mul(x, Math.SQRT1_2)), 1), 0.5);
-  const density = ops.mul(ops.exp(ops.mul(ops.mul(x, x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
-  return [mul(lean, ops.add(cdf, ops.mul(x, density)))];
+  // With u = x/√2: (1 + erf u)/2 + u e^(−u²)/√π, the last factor as a part of the exponent.
+  const u = ops.mul(x, Math.SQRT1_2);
+  const bell = ops.exp(ops.sub(-Math.log(Math.PI) / 2, ops.mul(u, u)));
+  const distribution = ops.add(ops.mul(ops.erf(u), 0.5), 0.5);
+  return [mul(lean, ops.add(distribution, ops.mul(u, bell)))];
 };
 
 /** The rules by ONNX's names. */

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { ShapeError } from "../../../lib/errors.ts";
 import { Graph, type Value } from "../../../lib/graph/graph.ts";
 import * as ops from "../../../lib/graph/ops.ts";
-import { float32, sizeOf } from "../../../lib/tensor.ts";
+import { float32 } from "../../../lib/tensor.ts";
 import { arrayOf, interpret } from "./interpreter.ts";
 import { dtypeOf, fill, operatorCases } from "./operator_cases.ts";
 
@@ -77,9 +77,16 @@ Deno.test("constants that their type can't hold are refused", () => {
   refuse(() => graph.constant([1, 2, 3], [2]), /shape 2 takes 2 elements, got 3/);
 });
 
-Deno.test("a constant filled from a larger one of its kind is shared when small", () => {
+Deno.test("small constants that are alike are one, also where they were worked out", () => {
   const graph = new Graph("shared");
+  const three = graph.constant(3);
   assert.equal(graph.constant([1, 2]), graph.constant([1, 2]));
-  const large = Array.from({ length: sizeOf([5, 5]) }, (_, i) => i);
+  assert.equal(ops.add(graph.constant(1), 2), three);
+  assert.notEqual(graph.constant(0), graph.constant(-0));
+  assert.notEqual(
+    graph.constant(1, [], "float16"),
+    graph.constant(Uint16Array.of(1), [], "float16"),
+  );
+  const large = Array.from({ length: 25 }, (_, i) => i);
   assert.notEqual(graph.constant(large), graph.constant(large));
 });
