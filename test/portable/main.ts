@@ -9,6 +9,7 @@
 import type { AcquireOptions } from "../../plugins/runtimes/mod.ts";
 import { type Check, runChecks } from "./check.ts";
 import { kernelChecks } from "./kernel_checks.ts";
+import { kitChecks } from "./kit_checks.ts";
 import { cpuChecks, gpuChecks } from "./runtime_checks.ts";
 
 const { process, location } = globalThis as {
