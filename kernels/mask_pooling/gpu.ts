@@ -113,14 +113,13 @@ export class GpuMaskPooling implements Disposable {
    * @returns Tensors on the device, which the caller owns.
    */
   async run(input: MaskPoolingInput): Promise<PooledMasks> {
-    const context = this.#context;
     const sizes = checkMaskPooling(input, dtypes);
     const { batch, channels, masks } = sizes;
     const tensors = { features: input.features, maskLogits: input.maskLogits };
     const lead = batch === null ? [] : [batch];
     const shapes = { pooled: [...lead, masks, channels], area: [...lead, masks] };
     this.#refuse(tensors, shapes);
-    const jobs = divideWork(context, sizes, {
+    const jobs = divideWork(this.#context.bindingLimit, sizes, {
       features: elementBytes(typeOf(input.features)),
       maskLogits: elementBytes(typeOf(input.maskLogits)),
     });
@@ -151,7 +150,7 @@ export class GpuMaskPooling implements Disposable {
       ...(this.#options.mode === "soft" ? { "the gradient by maskLogits": maskLogits.shape } : {}),
     };
     this.#refuse(tensors, shapes);
-    const jobs = divideWork(this.#context, sizes, { features: 4, maskLogits: 4 });
+    const jobs = divideWork(this.#context.bindingLimit, sizes, { features: 4, maskLogits: 4 });
     const [byX, byM] = await this.#onDevice(tensors, shapes, (program, sources, results) => {
       const [x, m, g] = sources as [Source, Source, Source];
       const run = runOf(sizes, program);

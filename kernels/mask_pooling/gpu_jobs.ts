@@ -4,9 +4,12 @@
  * @module
  */
 import { DeviceError } from "../../lib/errors.ts";
-import { formatBytes, type KernelContext } from "../dispatch/context.ts";
+import { formatBytes } from "../dispatch/context.ts";
 import { usableBytes } from "../dispatch/ranges.ts";
 import type { MaskPoolingSizes } from "./contract.ts";
+
+/** WebGPU's default alignment of storage bindings, in bytes. */
+const alignment = 256;
 
 /** Channels that are bound at once. */
 export interface ChannelRange {
@@ -41,20 +44,15 @@ export interface ElementBytes {
 /**
  * Divides a run into jobs.
  *
+ * @param limit The most bytes that one binding holds.
+ * @param sizes Of the run.
+ * @param bytes Of the tensors' elements.
  * @throws {DeviceError} If a single mask or channel doesn't fit a binding.
  */
-export function divideWork(
-  context: KernelContext,
-  sizes: MaskPoolingSizes,
-  bytes: ElementBytes,
-): Job[] {
+export function divideWork(limit: number, sizes: MaskPoolingSizes, bytes: ElementBytes): Job[] {
   const { channels, masks } = sizes;
   const batch = sizes.batch ?? 1;
-  const limit = context.bindingLimit;
   const pixels = sizes.height * sizes.width;
-  const fitting = (count: number, unit: number) =>
-    count * unit <= limit ? count : Math.max(0, Math.floor(usableBytes(limit) / unit));
-
   const perMask: [what: string, bytes: number][] = [
     ["the logits of one mask", bytes.maskLogits * sizes.maskHeight * sizes.maskWidth],
     ["the weights of one mask", 4 * pixels],
@@ -64,9 +62,17 @@ export function divideWork(
     "one channel of the features",
     bytes.features * pixels,
   ];
-  const mask = Math.max(...perMask.map(([, size]) => size));
-  const channel = perChannel[1];
-  const images = fitting(batch, Math.max(masks * mask, channels * channel));
+  // A binding's start is rounded down, except at the start of a tensor.
+  const fitting = (count: number, unit: number, fromStart: boolean) =>
+    fromStart && count * unit <= limit
+      ? count
+      : Math.min(count, Math.floor((unit % alignment === 0 ? limit : usableBytes(limit)) / unit));
+
+  const perImage = [
+    ...perMask.map(([, size]) => masks * size),
+    channels * perChannel[1],
+  ];
+  const images = Math.min(...perImage.map((size) => fitting(batch, size, true)));
   if (images > 0) {
     return divide(batch, images).map(([image, count]) => ({
       image,
@@ -77,19 +83,16 @@ export function divideWork(
     }));
   }
 
-  const masksAtOnce = fitting(masks, mask);
-  const channelsAtOnce = fitting(channels, channel);
-  const units = [
-    ...perMask.map((unit) => [masks, ...unit] as const),
-    [channels, ...perChannel] as const,
-  ];
-  for (const [count, what, size] of units) {
-    if (fitting(count, size) > 0) continue;
+  const atOnce = (count: number, [what, size]: readonly [string, number]) => {
+    const some = fitting(count, size, batch === 1);
+    if (some > 0) return some;
     throw new DeviceError(
       `mask pooling: ${what} takes ${formatBytes(size)}, but this WebGPU device binds at most ` +
         `${formatBytes(limit)} at once, and it can't be split; use smaller maps or the CPU`,
     );
-  }
+  };
+  const masksAtOnce = Math.min(...perMask.map((unit) => atOnce(masks, unit)));
+  const channelsAtOnce = atOnce(channels, perChannel);
   // Whole vectors of channels keep the matrix products on their fast path.
   const step = channelsAtOnce < 4 ? channelsAtOnce : Math.floor(channelsAtOnce / 4) * 4;
   const ranges = divide(channels, step).map(([first, count]) => ({

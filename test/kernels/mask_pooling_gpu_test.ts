@@ -2,8 +2,10 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { KernelContext } from "../../kernels/dispatch/context.ts";
 import { GpuTensor, liveBuffers } from "../../kernels/dispatch/gpu_tensor.ts";
+import { elementRange } from "../../kernels/dispatch/ranges.ts";
 import type { MaskPoolingInput, MaskPoolingOptions } from "../../kernels/mask_pooling/contract.ts";
 import { GpuMaskPooling } from "../../kernels/mask_pooling/gpu.ts";
+import { divideWork } from "../../kernels/mask_pooling/gpu_jobs.ts";
 import {
   maskPoolingGradients,
   maskPoolingReference,
@@ -266,6 +268,63 @@ gpuTest("large products take the other kernel, and agree", async (gpu) => {
     const errors = await errorOf(gpu, input, c);
     for (const [name, error] of Object.entries(errors)) assert(error < 2e-6, `${name}: ${error}`);
   }
+});
+
+Deno.test("mask pooling's jobs cover everything once, within the limit", () => {
+  const count = fc.integer({ min: 1, max: 9 });
+  const arbitrary = fc.record({
+    batch: fc.option(fc.integer({ min: 1, max: 4 })),
+    channels: fc.integer({ min: 1, max: 40 }),
+    height: count,
+    width: fc.oneof(count, fc.constantFrom(16, 64)),
+    masks: fc.integer({ min: 1, max: 12 }),
+    maskHeight: count,
+    maskWidth: fc.oneof(count, fc.constantFrom(16, 64)),
+  });
+  const bytes = fc.record({
+    features: fc.constantFrom(2, 4),
+    maskLogits: fc.constantFrom(2, 4),
+  });
+  // Down to what holds the largest plane, and on the dot.
+  const limit = fc.oneof(fc.integer({ min: 648, max: 4000 }), fc.constantFrom(1024, 2304, 4096));
+  fc.assert(
+    fc.property(arbitrary, bytes, limit, (sizes, bytes, limit) => {
+      const pixels = sizes.height * sizes.width;
+      const plane = sizes.maskHeight * sizes.maskWidth;
+      const largest = Math.max(bytes.maskLogits * plane, 4 * pixels, 4 * sizes.channels);
+      fc.pre(largest + 256 <= limit);
+      const buffer = { size: 2 ** 40 } as GPUBuffer;
+      const bound = (first: number, elements: number, size: number) => {
+        const { place } = elementRange(buffer, first, elements, size === 2 ? "f16" : "f32");
+        assert(place.size <= limit, `${place.size} bytes, at most ${limit}`);
+      };
+      const covered = new Map<string, number>();
+      for (const job of divideWork(limit, sizes, bytes)) {
+        const first = job.image * sizes.masks + job.mask;
+        const planes = job.images * job.masks;
+        assert(job.images === 1 || job.masks === sizes.masks);
+        bound(first * plane, planes * plane, bytes.maskLogits);
+        bound(0, planes * pixels, 4);
+        bound(first * sizes.channels, planes * sizes.channels, 4);
+        for (const { channel, channels } of job.ranges) {
+          assert(job.images === 1 || channels === sizes.channels);
+          const at = (job.image * sizes.channels + channel) * pixels;
+          bound(at, job.images * channels * pixels, bytes.features);
+          for (let b = job.image; b < job.image + job.images; b++) {
+            for (let n = job.mask; n < job.mask + job.masks; n++) {
+              for (let d = channel; d < channel + channels; d++) {
+                const key = `${b} ${n} ${d}`;
+                covered.set(key, (covered.get(key) ?? 0) + 1);
+              }
+            }
+          }
+        }
+      }
+      assert.equal(covered.size, (sizes.batch ?? 1) * sizes.masks * sizes.channels);
+      assert([...covered.values()].every((times) => times === 1));
+    }),
+    { numRuns: 300, seed: 21 },
+  );
 });
 
 gpuTest("what exceeds a binding is divided, and gives the same", async (gpu) => {
