@@ -253,6 +253,7 @@ class Importer {
     if (known !== undefined) return known;
     const tensor = this.tensors.get(name) ??
       fail(`${this.#file.name}: nothing gives the value "${name}"`);
+    // Names that the graph builder gives, and refuses from others.
     const isConstant = /^(constant|[A-Z]\w*)_\d+$/.test(name) || !tensor.dtype.includes("float");
     const host = this.#host(name, tensor);
     const value = isConstant
