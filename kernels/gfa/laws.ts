@@ -516,7 +516,7 @@ export const lawsOfGfa: readonly LawOf<GfaImplementation>[] = [
     const options = { omega: c.omega, lambda, affinity: "raw" } as const;
     const got = await subject.gfaGradients!(input, cotangent, options);
     const expected = await gfaGradients(input, cotangent as never, options);
-    const growth = (1 + lambda) / Math.min(1, norms.smallest) ** 2 / (1 - c.rate) ** 2;
+    const growth = (1 + lambda) / Math.min(1, norms.smallest) / (1 - c.rate);
     return gradientError(input, cotangent, got, expected) / growth;
   }, lacksGradients),
 

@@ -23,7 +23,7 @@ async function acquire(): Promise<Device | null> {
 const probe = await acquire();
 await probe?.dispose();
 const ignore = probe === null && Deno.env.get("OVS_REQUIRE_GPU") !== "1";
-const cases = Number(Deno.env.get("OVS_KERNEL_CASES") ?? 20);
+const cases = Number(Deno.env.get("OVS_KERNEL_CASES") ?? 8);
 
 /** A GPU test: skipped without an adapter, failed where one is required. */
 function gpuTest(

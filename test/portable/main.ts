@@ -29,6 +29,7 @@ const only = given("laws") as "webgpu" | "cpu" | undefined;
 const options: AcquireOptions = inBrowser ? { wasmPaths: "/onnxruntime-web/" } : {};
 const checks: Check[] = only ? kernelChecks(only, options, seed, cases) : [
   ...cpuChecks(options, seed),
+  ...kitChecks(seed),
   ...(args.includes("cpu")
     ? []
     : [...gpuChecks(options, seed), ...kernelChecks("webgpu", options, seed, cases)]),
