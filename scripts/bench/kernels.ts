@@ -300,7 +300,7 @@ class Session {
         await this.#probe(contest, peer, rng);
         report({ ...row, ...await this.#pair(contest.kernel, task, ours, ms, result, peer) });
       } catch (error) {
-        report({ ...missing, note: `${peer.name}: ${message(error)}` });
+        report({ ...missing, note: message(error) });
       }
     }
     await ours?.dispose();
