@@ -109,15 +109,17 @@ class PoolingGraph {
    * @param byPooled [B×]N×D.
    */
   gradients(byPooled: Value): { features: Value; maskLogits: Value | null } {
-    const g = ops.div(byPooled, this.#total);
-    const byX = ops.matMul(transposed(g), this.#weights);
+    // Divided after the transposition, which ONNX Runtime would else leave to the product: slower.
+    const gTransposed = ops.div(transposed(byPooled), transposed(this.#total));
+    const byX = ops.matMul(gTransposed, this.#weights);
     const features = ops.reshape(byX, leading(this.#features, this.#features.rank));
     if (this.#mode === "hard") return { features, maskLogits: null };
     // ∂L/∂a_np = Σ_d g_nd (X_dp − F_nd); the sum with F is one over pixels of that with X.
     const a = this.#weights;
-    const byX2 = ops.mul(a, ops.matMul(g, this.#x));
-    const mean = ops.div(ops.reduceSum(byX2, [-1], true), this.#total);
-    const byLogit = ops.mul(ops.sub(byX2, ops.mul(a, mean)), ops.sub(1, a));
+    const g = ops.div(byPooled, this.#total);
+    const aByA = ops.mul(a, ops.matMul(g, this.#x));
+    const mean = ops.div(ops.reduceSum(aByA, [-1], true), this.#total);
+    const byLogit = ops.mul(ops.sub(aByA, ops.mul(a, mean)), ops.sub(1, a));
     const rank = this.#maskLogits.rank;
     const byResized = ops.reshape(byLogit, [
       ...leading(this.#maskLogits, rank - 2),

@@ -15,24 +15,27 @@ import * as ops from "../../lib/graph/ops.ts";
  * @returns …×h'×w'.
  */
 export function resizeAdjoint(gradient: Value, before: Value): Value {
-  const rows = matrix(before, gradient, gradient.rank - 2);
-  const columns = matrix(before, gradient, gradient.rank - 1);
-  return ops.matMul(ops.transpose(rows, [1, 0]), ops.matMul(gradient, columns));
+  const rows = shares(before, gradient, gradient.rank - 2, 0);
+  const columns = shares(before, gradient, gradient.rank - 1, 1);
+  return ops.matMul(rows, ops.matMul(gradient, columns));
 }
 
 /**
  * Shares of the samples along one axis: `max(0, 1 − |position − sample|)`, where the position of
  * output cell i is `(i + ½) · from / to − ½`, clamped to the samples.
  *
- * @returns to×from
+ * @param across Which axis of the result has the output cells: 0 for from×to, 1 for to×from.
  */
-function matrix(before: Value, after: Value, axis: number): Value {
+function shares(before: Value, after: Value, axis: number, across: 0 | 1): Value {
   const from = size(before, axis);
   const to = size(after, axis);
   const cells = ops.add(count(after, axis), 0.5);
   const position = ops.sub(ops.div(ops.mul(cells, from), to), 0.5);
   const clamped = ops.min(ops.max(position, 0), ops.sub(from, 1));
-  const distance = ops.abs(ops.sub(ops.unsqueeze(clamped, [1]), count(before, axis)));
+  const samples = count(before, axis);
+  const distance = ops.abs(
+    ops.sub(ops.unsqueeze(clamped, [across]), ops.unsqueeze(samples, [1 - across])),
+  );
   return ops.max(ops.sub(1, distance), 0);
 }
 
