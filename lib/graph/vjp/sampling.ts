@@ -8,7 +8,7 @@ import * as ops from "../ops.ts";
 import { attribute, attributeString, knownSize, reshape, transpose, type VjpRule } from "./lean.ts";
 
 /** The matrix (row by row) that interpolates `from` samples to `to`, edges repeated. */
-export function bilinearMatrix(from: number, to: number, alignCorners = false): Float64Array {
+function bilinearMatrix(from: number, to: number, alignCorners = false): Float64Array {
   const matrix = new Float64Array(to * from);
   for (let i = 0; i < to; i++) {
     const corner = to === 1 ? 0 : i * (from - 1) / (to - 1);

@@ -12,7 +12,6 @@ import {
   constantInts,
   full,
   isScalar,
-  knownSize,
   none,
   Padded,
   reshape,
@@ -41,11 +40,10 @@ const slice: VjpRule = ({ node, grad }) => {
     [number],
     [number?],
   ];
-  const dim = x.shape[axis];
-  if (typeof dim !== "number") {
+  const [dim, count] = [x.shape[axis], grad.shape[axis]];
+  if (typeof dim !== "number" || typeof count !== "number") {
     return [symbolicSlice(x, grad, from, axis, step)];
   }
-  const count = knownSize(node, grad, axis);
   if (step === 1) return [new Padded(grad, axis, from, dim - from - count)];
   // Forwards, then zeros between the elements.
   const forward = step > 0 ? grad : ops.slice(grad, axis, Infinity, -Infinity, -1);
@@ -66,7 +64,7 @@ const slice: VjpRule = ({ node, grad }) => {
   return [new Padded(spread, axis, first, dim - first - length)];
 };
 
-/** The same where the axis' size is known only when the graph runs. */
+/** The same where a size on the way is known only when the graph runs. */
 function symbolicSlice(x: Value, grad: Value, from: number, axis: number, step: number): Value {
   const { graph } = x;
   if (step === -1) return ops.slice(grad, axis, Infinity, -Infinity, -1);

@@ -200,6 +200,7 @@ Deno.test("parts of symbolic sizes: joined, cut, walked backwards and rolled", a
     const graph = new Graph("parts");
     const x = graph.input("x", [rows, 3]);
     const token = graph.input("token", [1, 3]);
+    const table = graph.input("table", [5, 3]);
     const all = ops.concat([token, x, ops.mul(x, x)], 0);
     const pieces = [
       ops.slice(all, 0, 1),
@@ -211,13 +212,15 @@ Deno.test("parts of symbolic sizes: joined, cut, walked backwards and rolled", a
       ops.roll(all, [-2], [0]),
       ops.pad(all, [1, 0], [0, 2]),
       ops.tile(all, [2, 1]),
+      // A table of known length, cut to the input's.
+      ops.slice(table, 0, 0, ops.dimOf(x, 0)),
     ];
     const terms = pieces.map((piece, i) =>
       ops.reduceSum(ops.tanh(ops.mul(ops.cumSum(piece, 0), 0.1 * (i + 1))))
     );
     const loss = terms.reduce((a, b) => ops.add(a, b));
-    const grads = gradients(loss, [x, token]);
-    assert.deepEqual(grads.map((grad) => grad.shape), [x.shape, token.shape]);
+    const grads = gradients(loss, [x, token, table]);
+    assert.deepEqual(grads.map((grad) => grad.shape), [x, token, table].map((v) => v.shape));
     pieces.forEach((piece, i) => graph.output(`piece${i}`, piece));
     grads.forEach((grad, i) => graph.output(`grad${i}`, grad));
     return graph;
@@ -232,12 +235,18 @@ Deno.test("parts of symbolic sizes: joined, cut, walked backwards and rolled", a
   for (const rows of [1, 4]) {
     const data = Float32Array.from({ length: rows * 3 }, () => rng.normal());
     const token = Float32Array.of(1, -2, 0.5);
+    const table = Float32Array.from({ length: 15 }, () => rng.normal());
     const given = await session.run({
       x: new HostTensor("float32", [rows, 3], data),
       token: new HostTensor("float32", [1, 3], token),
+      table: new HostTensor("float32", [5, 3], table),
     });
     const closed = build(rows);
-    const feeds = { x: arrayOf(data, [rows, 3]), token: arrayOf(token, [1, 3]) };
+    const feeds = {
+      x: arrayOf(data, [rows, 3]),
+      token: arrayOf(token, [1, 3]),
+      table: arrayOf(table, [5, 3]),
+    };
     const expected = interpret(closed, feeds, [...closed.outputs.values()]);
     for (const [i, name] of [...closed.outputs.keys()].entries()) {
       assert.deepEqual(given[name]!.shape, expected[i]!.shape, name);
