@@ -64,6 +64,16 @@ fn larger_lead(p: vec4<f32>, pivot: vec4<f32>, low: vec4<f32>, high: vec4<f32>) 
   return dot(max(d * low, d * high), vec4(1.0));
 }
 
+// Four classes in question; positions beyond the last repeat it.
+fn candidates_at(at: u32, candidates: u32, listed: bool, first_parent: u32) -> vec4<u32> {
+  let places = min(vec4(at) + vec4(0u, 1u, 2u, 3u), vec4(candidates - 1u));
+  if (!listed) {
+    return places;
+  }
+  let entry = vec4(first_parent + 1u) + places;
+  return vec4(parents[entry.x], parents[entry.y], parents[entry.z], parents[entry.w]);
+}
+
 @compute @workgroup_size(64)
 fn main(
   @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -116,9 +126,44 @@ fn main(
       high = high.yzwx;
     }
   }
+
+  let parent = (region_y / params.parent_side) * params.parents_x + region_x / params.parent_side;
+  let first_parent = parent * (params.parent_capacity + 1u);
+  var candidates = params.classes;
+  var listed = false;
+  if (params.parent_capacity > 0u && parents[first_parent] <= params.parent_capacity) {
+    candidates = parents[first_parent];
+    listed = true;
+  }
+  storageBarrier();
+  workgroupBarrier();
+
+  if (candidates <= 256u) {
+    // Few enough to find the pivot that is best in the middle of the bounds.
+    guess = -1.0;
+    if (local * 4u < candidates) {
+      let ids = candidates_at(local * 4u, candidates, listed, first_parent);
+      var middle = vec4(0.0);
+      for (var n = 0u; n < params.groups; n++) {
+        let sum = bounds[first_bound + 2u * n] + bounds[first_bound + 2u * n + 1u];
+        let row = n * params.classes;
+        middle += vec4(
+          dot(probabilities[row + ids.x], sum),
+          dot(probabilities[row + ids.y], sum),
+          dot(probabilities[row + ids.z], sum),
+          dot(probabilities[row + ids.w], sum),
+        );
+      }
+      for (var q = 0u; q < 4u; q++) {
+        if (middle[q] > guess) {
+          guess = middle[q];
+          pivot = ids[q];
+        }
+      }
+    }
+  }
   values[local] = guess;
   classes_of[local] = pivot;
-  storageBarrier();
   workgroupBarrier();
   for (var half = 32u; half > 0u; half /= 2u) {
     if (local < half && values[local + half] > values[local]) {
@@ -129,26 +174,9 @@ fn main(
   }
   pivot = classes_of[0];
 
-  let parent = (region_y / params.parent_side) * params.parents_x + region_x / params.parent_side;
-  let first_parent = parent * (params.parent_capacity + 1u);
-  var candidates = params.classes;
-  var listed = false;
-  if (params.parent_capacity > 0u && parents[first_parent] <= params.parent_capacity) {
-    candidates = parents[first_parent];
-    listed = true;
-  }
   let first_entry = region * (params.capacity + 1u);
   for (var at = local * 4u; at < candidates; at += 256u) {
-    var ids = min(vec4(at) + vec4(0u, 1u, 2u, 3u), vec4(candidates - 1u));
-    if (listed) {
-      let entry = first_parent + 1u;
-      ids = vec4(
-        parents[entry + ids.x],
-        parents[entry + ids.y],
-        parents[entry + ids.z],
-        parents[entry + ids.w],
-      );
-    }
+    let ids = candidates_at(at, candidates, listed, first_parent);
     var lead = vec4(0.0);
     var most = vec4(0.0);
     var pivot_most = 0.0;
