@@ -264,7 +264,7 @@ export class KernelContext {
         compute: { module, entryPoint: "main" },
       });
     } catch (error) {
-      await this.assertAlive();
+      await this.#awaitLoss();
       throw new DeviceError(
         `${label}: the WebGPU device can't compile the kernel (${message(error)})`,
         { cause: error },
