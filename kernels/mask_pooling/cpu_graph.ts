@@ -53,8 +53,10 @@ export function maskPoolingGraph(
 ): { pooled: Value; area: Value } {
   checkMaskPoolingOptions(options);
   const pooling = new PoolingGraph(features, maskLogits, options.mode);
+  // A size known only at run time is not a number, and compares as false.
+  const isWide = Number(maskLogits.shape.at(-2)) >= 2 * Number(features.shape.at(-2));
   const [pooled] = customGradient([features, maskLogits], [pooling.pooled], ([byPooled]) => {
-    const by = pooling.gradients(byPooled!);
+    const by = pooling.gradients(byPooled!, isWide);
     return [by.features, by.maskLogits];
   });
   return { pooled: pooled!, area: ops.stopGradient(pooling.area) };
@@ -107,8 +109,9 @@ class PoolingGraph {
    * From g = ∂L/∂F_C to ∂L/∂X = (g / (A + ε))ᵀ a and, when soft, ∂L/∂M.
    *
    * @param byPooled [B×]N×D.
+   * @param isWide As {@linkcode resizeAdjoint} has it.
    */
-  gradients(byPooled: Value): { features: Value; maskLogits: Value | null } {
+  gradients(byPooled: Value, isWide: boolean): { features: Value; maskLogits: Value | null } {
     // Divided after the transposition, which ONNX Runtime would else leave to the product: slower.
     const gTransposed = ops.div(transposed(byPooled), transposed(this.#total));
     const byX = ops.matMul(gTransposed, this.#weights);
@@ -128,7 +131,7 @@ class PoolingGraph {
     ]);
     return {
       features,
-      maskLogits: this.#isSameSize ? byResized : resizeAdjoint(byResized, this.#maskLogits),
+      maskLogits: this.#isSameSize ? byResized : resizeAdjoint(byResized, this.#maskLogits, isWide),
     };
   }
 }
@@ -226,11 +229,13 @@ export class CpuMaskPooling {
   ): Promise<Record<string, Tensor>> {
     const types = Object.fromEntries(Object.entries(operands).map(([name, x]) => [name, x.dtype]));
     const isSameSize = sizes.height === sizes.maskHeight && sizes.width === sizes.maskWidth;
+    const isWide = sizes.maskHeight >= 2 * sizes.height;
     const isBatched = sizes.batch !== null;
-    const key = JSON.stringify([types, isSameSize, isBatched]);
+    const relation = isSameSize ? "same" : isWide && "cotangent.pooled" in types ? "wide" : "other";
+    const key = JSON.stringify([types, relation, isBatched]);
     let session = this.#sessions.get(key);
     if (session === undefined) {
-      session = new LazySession(this.#engine, () => this.#build(types, isSameSize, isBatched));
+      session = new LazySession(this.#engine, () => this.#build(types, relation, isBatched));
       this.#sessions.set(key, session);
     }
     return session.run(operands);
@@ -238,7 +243,7 @@ export class CpuMaskPooling {
 
   #build(
     types: Readonly<Record<string, DType>>,
-    isSameSize: boolean,
+    relation: "same" | "wide" | "other",
     isBatched: boolean,
   ): Uint8Array {
     const { mode, checkFinite } = this.#options;
@@ -248,12 +253,12 @@ export class CpuMaskPooling {
       return value.dtype === "float32" ? value : ops.cast(value, "float32");
     };
     const features = input("features", "D", "h", "w");
-    const maskLogits = input("maskLogits", "N", ...(isSameSize ? ["h", "w"] : ["H", "W"]));
+    const maskLogits = input("maskLogits", "N", ...(relation === "same" ? ["h", "w"] : ["H", "W"]));
     const pooling = new PoolingGraph(features, maskLogits, mode);
     if (checkFinite) graph.output("logitSum", ops.reduceSum(maskLogits));
     if ("cotangent.pooled" in types) {
       const cotangent = input("cotangent.pooled", "N", "D");
-      const by = pooling.gradients(cotangent);
+      const by = pooling.gradients(cotangent, relation === "wide");
       graph.output("byFeatures", by.features);
       if (by.maskLogits !== null) graph.output("byMaskLogits", by.maskLogits);
       if (checkFinite) {

@@ -7,17 +7,31 @@ import type { Value } from "../../lib/graph/graph.ts";
 import * as ops from "../../lib/graph/ops.ts";
 
 /**
- * The gradient before a bilinear resize, from that after it: `R_hᵀ G R_w` with the two axes'
- * interpolation matrices.
+ * The gradient before a bilinear resize, from that after it.
  *
  * @param gradient …×h×w.
  * @param before What was resized, …×h'×w'.
+ * @param isWide Whether h' ≥ 2h. Each row of samples then has a part in one row of cells at most,
+ *   the nearest one, so that a copy and a factor do for the product with their matrix.
  * @returns …×h'×w'.
  */
-export function resizeAdjoint(gradient: Value, before: Value): Value {
-  const rows = shares(before, gradient, gradient.rank - 2, 0);
-  const columns = shares(before, gradient, gradient.rank - 1, 1);
-  return ops.matMul(rows, ops.matMul(gradient, columns));
+export function resizeAdjoint(gradient: Value, before: Value, isWide: boolean): Value {
+  const axis = gradient.rank - 2;
+  const rows = shares(before, gradient, axis, 0);
+  const wide = ops.matMul(gradient, shares(before, gradient, axis + 1, 1));
+  if (!isWide) return ops.matMul(rows, wide);
+  const { graph, dtype } = gradient;
+  const [nearest] = graph.add(
+    "ArgMax",
+    [rows],
+    [{ dtype: "int64", shape: [before.shape[axis]!] }],
+    { axis: { int: 1 }, keepdims: { int: 0 } },
+  );
+  const shape = wide.shape.map((dim, i) => i === axis ? before.shape[axis]! : dim);
+  const [copied] = graph.add("Gather", [wide, nearest!], [{ dtype, shape }], {
+    axis: { int: axis },
+  });
+  return ops.mul(copied!, ops.reduceMax(rows, [1], true));
 }
 
 /**
