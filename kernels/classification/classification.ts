@@ -71,8 +71,9 @@ export class PixelClassification {
   /**
    * Labels every pixel.
    *
-   * @param input Mask logits N×h×w and probabilities N×C, float32 or float16 (on WebGPU: where the
-   *   device has `shader-f16`), on the host or the device; and the output size.
+   * @param input Mask logits N×h×w and probabilities N×C, float32 or float16 (widened
+   *   on the host where a WebGPU device lacks `shader-f16`), on the host or the device; and the
+   *   output size.
    * @param run Abort signal and progress; looked at between slices of the work.
    * @returns `labels` H×W and `scores` H×W, where they were computed; the caller disposes of them.
    * @throws {ShapeError} If an input's type, rank or sizes don't fit.

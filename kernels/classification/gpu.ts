@@ -4,7 +4,7 @@
  * @module
  */
 import { DeviceError } from "../../lib/errors.ts";
-import { fromFloat16 } from "../../lib/float16.ts";
+import { fromFloat16, fromFloat16Array } from "../../lib/float16.ts";
 import { sizeOf, type Tensor } from "../../lib/tensor.ts";
 import { type BufferRange, CommandList, f32, type Param, u32 } from "../dispatch/command_list.ts";
 import { formatBytes, KernelContext, tensorUsage } from "../dispatch/context.ts";
@@ -101,7 +101,7 @@ export class GpuClassification {
 class Scratch implements Disposable {
   readonly #context: KernelContext;
   readonly #buffers = new Set<GPUBuffer>();
-  readonly #retired: GPUBuffer[] = [];
+  readonly #retired: (GPUBuffer | null)[] = [];
 
   constructor(context: KernelContext) {
     this.#context = context;
@@ -127,15 +127,15 @@ class Scratch implements Disposable {
     return buffer;
   }
 
-  /** Lets buffers go as soon as what was encoded is submitted. */
-  retire(...buffers: GPUBuffer[]): void {
+  /** Lets those buffers that it has made go as soon as what was encoded is submitted. */
+  retire(...buffers: (GPUBuffer | null)[]): void {
     this.#retired.push(...buffers);
   }
 
   /** Destroys what was let go. */
   flush(): void {
     for (const buffer of this.#retired.splice(0)) {
-      if (this.#buffers.delete(buffer)) this.#context.destroyBuffer(buffer);
+      if (buffer !== null && this.#buffers.delete(buffer)) this.#context.destroyBuffer(buffer);
     }
   }
 
@@ -277,9 +277,9 @@ class Labelling {
     const { height, width } = this.#sizes;
     const plan = makePlan(this.#sizes, this.#context.bindingLimit, this.#tuning);
     this.#context.checkBinding("classification: the labels", 4 * height * width);
-    this.#pipelines = await makePipelines(this.#context, plan, input);
     const masks = await this.#source("maskLogits", input.maskLogits);
     const probabilities = await this.#source("probabilities", input.probabilities);
+    this.#pipelines = await makePipelines(this.#context, plan, masks.half, probabilities.half);
     try {
       await this.#drive(this.#steps(plan, masks, probabilities));
       if (this.#options.checkFinite) {
@@ -337,14 +337,18 @@ class Labelling {
 
   /** An input on the device, or on the host where no binding holds it. */
   async #source(name: string, tensor: Tensor): Promise<Source> {
-    const half = tensor.dtype === "float16";
+    const { gpu, bindingLimit } = this.#context;
     const rows = tensor.shape[0]!;
     const stride = sizeOf(tensor.shape) / rows;
-    const { gpu, bindingLimit } = this.#context;
-    const bytes = stride * (half ? 2 : 4);
+    const half = tensor.dtype === "float16";
     const shared = { name, half, rows, stride, fault: null, buffer: null, data: null };
-    // A buffer is bound in parts of four rows at least; 256 bytes are for the alignment.
-    const fits = rows * bytes <= bindingLimit || 4 * bytes + 256 <= bindingLimit;
+    if (half && !gpu.features.has("shader-f16")) {
+      const data = fromFloat16Array(await tensor.read() as Uint16Array);
+      return { ...shared, half: false, data: data as Float32Array<ArrayBuffer> };
+    }
+    const bytes = stride * (half ? 2 : 4);
+    // A buffer is bound in parts of four rows at least.
+    const fits = rows * bytes <= bindingLimit || 4 * bytes <= usableBytes(bindingLimit);
     if (tensor instanceof GpuTensor && tensor.gpu === gpu && fits) {
       return { ...shared, buffer: tensor.buffer };
     }
@@ -367,10 +371,16 @@ class Labelling {
     });
     let done = 0;
     for (const band of plan.bands) {
+      const isLast = band === plan.bands.at(-1);
       const state = this.#openBand(plan, band, masks);
+      // What was uploaded and has been copied for the last time.
+      if (isLast) this.#scratch.retire(masks.buffer);
       const pixels = (plan.rows[band.bottom - 1]!.end - plan.rows[band.top]!.start) * width;
       for (let first = 0; first < this.#sizes.classes; first += plan.chunk) {
         const chunk = this.#openChunk(plan, first, probabilities);
+        if (isLast && first + plan.chunk >= this.#sizes.classes) {
+          this.#scratch.retire(probabilities.buffer);
+        }
         if (plan.regionCapacity > 0) yield* this.#pruneRegions(state, chunk);
         if (plan.tileCapacity > 0) yield* this.#pruneTiles(state, chunk);
         const before = done + Math.floor(pixels * first / this.#sizes.classes);
@@ -629,11 +639,12 @@ interface Pipelines {
 async function makePipelines(
   context: KernelContext,
   plan: Plan,
-  input: ClassificationInput,
+  halfMasks: boolean,
+  halfProbabilities: boolean,
 ): Promise<Pipelines> {
-  const interleave = (tensor: Tensor) =>
+  const interleave = (half: boolean) =>
     context.pipeline("classification/interleave", interleaveWgsl, {
-      types: { Element: tensor.dtype === "float16" ? "f16" : "f32" },
+      types: { Element: half ? "f16" : "f32" },
     });
   const label = (block: number) => {
     const constants = { side: plan.unitSide, block };
@@ -643,8 +654,8 @@ async function makePipelines(
   };
   const [interleaveMasks, interleaveProbabilities, top, prune, single, several] = await Promise.all(
     [
-      interleave(input.maskLogits),
-      interleave(input.probabilities),
+      interleave(halfMasks),
+      interleave(halfProbabilities),
       context.pipeline("classification/top", topWgsl),
       context.pipeline("classification/prune", pruneWgsl),
       label(1),

@@ -45,7 +45,6 @@ async function acquire(): Promise<Device | null> {
 }
 
 const probe = await acquire();
-const offersFloat16 = probe?.gpu?.features.has("shader-f16") ?? false;
 await probe?.dispose();
 const ignore = probe === null && Deno.env.get("OVS_REQUIRE_GPU") !== "1";
 
@@ -283,7 +282,7 @@ gpuTest("the laws", async (_, gpu) => {
     unprunedClassification: kernelRun((options) =>
       new GpuClassification(gpu, options, { prune: false })
     ),
-    float16: offersFloat16,
+    float16: true,
   }, 7);
 });
 
@@ -296,7 +295,7 @@ gpuTest("the laws, with lists that overflow and slices of next to nothing", asyn
       unprunedClassification: kernelRun((options) =>
         new GpuClassification(gpu, options, { prune: false })
       ),
-      float16: offersFloat16,
+      float16: true,
     },
     3,
     0.4,
@@ -307,7 +306,7 @@ gpuTest("the laws, with bindings so small that everything is split", async (_, g
   const context = KernelContext.of(gpu);
   const limit = context.bindingLimit;
   const whole = new GpuClassification(gpu);
-  for (const float16 of offersFloat16 ? [false, true] : [false]) {
+  for (const float16 of [false, true]) {
     const c = { ...small, masks: 9, classes: 300, maskHeight: 30, maskWidth: 21 };
     const input = drawClassificationInput({ ...c, kind: "normal", seed: 8 });
     const tensors: ClassificationTensors = float16
