@@ -63,7 +63,7 @@ const tile = 64;
 function chooseKernel(context: KernelContext, { m, n, k }: GemmSpec): GemmKernel {
   if (context.gemmKernel !== null) return context.gemmKernel;
   // Small products aren't worth another compilation.
-  return context.software && m * n * k >= 2 ** 17 ? "registers" : "tiled";
+  return context.software && m * n * k >= 2 ** 16 ? "registers" : "tiled";
 }
 
 /**
