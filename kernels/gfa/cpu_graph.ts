@@ -67,6 +67,8 @@ function inverseCost({ doublings, levels }: InversePlan): number {
 /**
  * Chooses between the inverse and the series' terms one by one, by the multiplications that they
  * take. With the inverse one product with N_Q×D follows; every term but the first is such a product.
+ * Measured at N 250, D 640: 4.6 ms with one term, 5.3 with two, 5.9 with the inverse, which is when
+ * this changes over; see docs/kernels.md.
  */
 function planFor(
   options: ResolvedGfaOptions,

@@ -122,22 +122,26 @@ export class WalkGraph {
     }
 
     // ω(1−ω)(F_Q + ωPF_C), as one product and one pass.
-    const ofQuery = ops.div(ops.mul(lift(perRow, rest), omega), perRow);
-    const right = ops.mul(
-      productPlus(transposed(this.#v), clipShare, this.#query.times(ofQuery)),
-      perRow,
+    const queryShare = this.#query.times(
+      ops.div(ops.mul(lift(perRow, rest), omega), perRow),
     );
+    const rightSide = () =>
+      ops.mul(productPlus(transposed(this.#v), clipShare, queryShare), perRow);
     this.#path = [];
     if (plan.kind === "inverse") {
-      this.#scaledQuery = this.#inverted(plan).solve(right);
+      this.#scaledQuery = this.#inverted(plan).solve(rightSide());
     } else if (plan.kind === "terms") {
+      const right = rightSide();
       this.#scaledQuery = this.#repeat(right, right, plan.terms).at(-1)!;
     } else {
       // F_C eliminated, a step is F_Q(t+1) = ω²PZ F_Q(t) + (1−ω)(F_Q + ωPF_C). The first one starts
       // from F_C: ωF_Q(1) = ω(ωPF_C + (1−ω)F_Q).
-      const vc = ops.matMul(transposed(this.#v), clipShare);
-      const ofClip = ops.div(ops.mul(vc, perRow), rest);
-      const first = ops.add(ofClip, ops.mul(q, ops.mul(lift(q, omega), rest)));
+      const fromClip = ops.matMul(transposed(this.#v), clipShare);
+      const right = ops.mul(ops.add(fromClip, queryShare), perRow);
+      const first = ops.add(
+        ops.div(ops.mul(fromClip, perRow), rest),
+        ops.mul(q, ops.mul(lift(q, omega), rest)),
+      );
       this.#path = this.#repeat(first, right, plan.steps);
       this.#scaledQuery = this.#path.at(-1)!;
     }
