@@ -135,7 +135,7 @@ const assumedRate = 0.99;
  *
  * @example
  * ```ts
- * import { gfaGraph } from "@ovstage/ovstage";
+ * import { gfaGraph } from "@ovstage/ovstage/kernels";
  * import { Graph } from "@ovstage/ovstage/graph";
  * const graph = new Graph("fusion");
  * const clip = graph.input("clip", ["N", 64]);

@@ -38,7 +38,7 @@ import { resizeAdjoint } from "./resize_adjoint.ts";
  *
  * @example
  * ```ts
- * import { maskPoolingGraph } from "@ovstage/ovstage";
+ * import { maskPoolingGraph } from "@ovstage/ovstage/kernels";
  * import { Graph } from "@ovstage/ovstage/graph";
  * const graph = new Graph("pooling");
  * const features = graph.input("features", [64, "h", "w"]);
