@@ -5,6 +5,7 @@
  */
 import { fromFloat16Array } from "../../lib/float16.ts";
 import { Graph } from "../../lib/graph/graph.ts";
+import * as ops from "../../lib/graph/ops.ts";
 import type { Engine } from "../../lib/runtime.ts";
 import { float32, HostTensor, type Tensor } from "../../lib/tensor.ts";
 import { LazySession } from "../dispatch/lazy_session.ts";
@@ -29,17 +30,31 @@ const graphElements = { least: 2 ** 20, most: 2 ** 26 };
 
 /** The better of the two CPU methods; see {@linkcode PixelClassification}. */
 export class CpuClassification {
-  readonly #engine: Engine;
   readonly #options: ClassificationOptions;
-  #session: { height: number; width: number; graph: LazySession } | null = null;
+  readonly #session: LazySession;
 
   /**
    * @param engine Executes the graph.
    * @param options Threshold.
    */
   constructor(engine: Engine, options: ClassificationOptions = {}) {
-    this.#engine = engine;
     this.#options = options;
+    this.#session = new LazySession(engine, () => {
+      const graph = new Graph("classification");
+      // As long as the image is high and wide, so that one session serves all sizes.
+      const rows = graph.input("rows", ["H"]);
+      const columns = graph.input("columns", ["W"]);
+      const { labels, scores } = classificationGraph(
+        graph.input("maskLogits", ["N", "h", "w"]),
+        graph.input("probabilities", ["N", "C"]),
+        ops.dimOf(rows, 0),
+        ops.dimOf(columns, 0),
+        options,
+      );
+      graph.output("labels", labels);
+      graph.output("scores", scores);
+      return graph.toOnnx();
+    });
   }
 
   /** Labels once; see {@linkcode PixelClassification.run}. */
@@ -56,7 +71,9 @@ export class CpuClassification {
     const { least, most } = graphElements;
     const elements = masks * height * width;
     if (classes <= graphClasses && elements >= least && elements <= most) {
-      const { labels, scores } = await (await this.#graph(height, width)).run({
+      const { labels, scores } = await this.#session.run({
+        rows: float32([height]),
+        columns: float32([width]),
         maskLogits,
         probabilities,
       });
@@ -75,33 +92,8 @@ export class CpuClassification {
   }
 
   /** Frees the session. */
-  async dispose(): Promise<void> {
-    const session = this.#session;
-    this.#session = null;
-    await session?.graph.dispose();
-  }
-
-  /** The session for an output size; the last one is kept. */
-  async #graph(height: number, width: number): Promise<LazySession> {
-    if (this.#session?.height === height && this.#session.width === width) {
-      return this.#session.graph;
-    }
-    await this.dispose();
-    const graph = new LazySession(this.#engine, () => {
-      const graph = new Graph("classification");
-      const { labels, scores } = classificationGraph(
-        graph.input("maskLogits", ["N", "maskHeight", "maskWidth"]),
-        graph.input("probabilities", ["N", "C"]),
-        height,
-        width,
-        this.#options,
-      );
-      graph.output("labels", labels);
-      graph.output("scores", scores);
-      return graph.toOnnx();
-    });
-    this.#session = { height, width, graph };
-    return graph;
+  dispose(): Promise<void> {
+    return this.#session.dispose();
   }
 }
 

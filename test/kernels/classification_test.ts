@@ -25,7 +25,7 @@ import {
   OptionError,
   ShapeError,
 } from "../../lib/errors.ts";
-import { toFloat16Array } from "../../lib/float16.ts";
+import { toFloat16, toFloat16Array } from "../../lib/float16.ts";
 import { Graph } from "../../lib/graph/graph.ts";
 import { Rng } from "../../lib/rng.ts";
 import type { Device, Engine } from "../../lib/runtime.ts";
@@ -195,14 +195,14 @@ Deno.test("classification: a CPU device's two methods agree", async () => {
   await using device = await acquireDevice("cpu");
   const size = { height: 300, width: 240 };
   const kernel = new PixelClassification(device, { threshold: 0.3 });
-  // The graph, for another output size, and what is too many classes for it.
-  for (const [classes, height] of [[20, 300], [20, 299], [65, 300]] as const) {
+  // The graph, at once for another output size, and what is too many classes for it.
+  await Promise.all(([[20, 300], [20, 299], [65, 300]] as const).map(async ([classes, height]) => {
     const input = blobs(20, classes, 40, 7);
     const got = await numbers(kernel, { ...input, ...size, height });
     const expected = await pruned(input, { ...size, height, threshold: 0.3 });
     const differ = got.labels.filter((label, i) => label !== expected.labels[i]).length;
     assert(differ <= 5, `${differ} labels differ`);
-  }
+  }));
   await kernel.dispose();
 });
 
@@ -254,6 +254,10 @@ async function refusals(device: Device): Promise<void> {
     const p = float32(probabilities.shape, probabilities.data.slice());
     p.data[14] = value;
     await refused({ probabilities: p }, InputError, /probabilities\[2, 4\] is/);
+    const halves = toFloat16Array(maskLogits.data);
+    halves[41] = toFloat16(value);
+    const half = new HostTensor("float16", maskLogits.shape, halves);
+    await refused({ maskLogits: half }, InputError, /maskLogits\[2, 0, 1\] is/);
   }
   // Nobody asked: the result is arbitrary, but there is one.
   const careless = new PixelClassification(device);
