@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { DeviceError } from "../../lib/errors.ts";
 import type { Device } from "../../lib/runtime.ts";
 import {
   checkGfaOptions,
@@ -29,7 +28,7 @@ export {
 /** What an engine's kernel offers. */
 interface GfaKernel {
   run(input: GfaInput): Promise<FusedEmbeddings>;
-  gradients?(input: GfaInput, cotangent: GfaCotangent): Promise<GfaGradients>;
+  gradients(input: GfaInput, cotangent: GfaCotangent): Promise<GfaGradients>;
   dispose(): void | Promise<void>;
 }
 
@@ -109,9 +108,6 @@ export class Gfa {
    */
   async gradients(input: GfaInput, cotangent: GfaCotangent): Promise<GfaGradients> {
     this.#device.assertAlive();
-    if (this.#kernel.gradients === undefined) {
-      throw new DeviceError("gfa: gradients are not available on WebGPU yet; take a CPU device");
-    }
     return await this.#kernel.gradients(input, cotangent);
   }
 
