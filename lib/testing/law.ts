@@ -84,7 +84,11 @@ export class LawError extends Error {
   /** What was found. */
   readonly results: readonly LawResult[];
 
-  /** @param results The laws that failed. */
+  /**
+   * Says of every law what was wrong, and how to repeat it.
+   *
+   * @param results The laws that failed.
+   */
   constructor(results: readonly LawResult[]) {
     super(
       results.map(({ name, message, seed, path }) =>
