@@ -78,6 +78,7 @@ export class CommandList {
 
   /** Encodes and submits everything. Belongs inside {@linkcode KernelContext.guard}. */
   submit(): void {
+    if (this.#dispatches.length === 0) return;
     const context = this.#context;
     const { gpu } = context;
     let bytes = 0;
