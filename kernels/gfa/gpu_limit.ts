@@ -151,15 +151,16 @@ function recordElimination(program: Program, job: Job, system: Slot): void {
   for (let begin = 0; begin < padded; begin += blockRows) {
     const first = Math.min(begin + blockRows, padded);
     const rest = width - first;
+    const size = first - begin;
     const params = [padded, width, images, begin].map(u32);
     program.kernel(kernels.invertBlock, images, params, [system, inverse]);
-    program.kernel(kernels.panel, images * (padded + blockRows), params, [system, left, right]);
+    program.kernel(kernels.panel, images * (padded + size), params, [system, left, right]);
     program.gemm(
       {
         batches: images,
         m: padded,
-        n: blockRows,
-        k: blockRows,
+        n: size,
+        k: size,
         a: panelLayout,
         b: { rowStride: blockRows, batchStride: blockRows ** 2 },
         c: panelLayout,
@@ -173,7 +174,7 @@ function recordElimination(program: Program, job: Job, system: Slot): void {
         batches: images,
         m: padded,
         n: rest,
-        k: blockRows,
+        k: size,
         a: panelLayout,
         b: { offset: first, rowStride: width, batchStride: blockRows * width },
         c: { offset: first, rowStride: width, batchStride: padded * width },

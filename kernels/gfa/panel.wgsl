@@ -1,10 +1,9 @@
 // A step of blocked Gauss-Jordan elimination without pivoting, first half. With the diagonal block
 // of up to 32 rows at begin, it leaves
-//   left = the block's columns [rows][32], minus the identity in the block's own rows,
+//   left = the block's columns, in rows of 32, minus the identity in the block's own rows,
 //   right = the block's rows right of the block [32][width],
-// and zeros in those rows of the system. With the block's inverse, filled up to 32 x 32 by the
-// identity, system -= (left * inverse) * right, right of the block, is the step: the block's rows
-// become inverse * right.
+// and zeros in those rows of the system. Then system -= (left * the block's inverse) * right, right
+// of the block, is the step: the block's rows become inverse * right.
 //
 // One workgroup per row of left and of right.
 
@@ -27,19 +26,19 @@ fn main(
   @builtin(local_invocation_index) local: u32,
 ) {
   let id = group.x + group.y * groups.x;
-  let batch = id / (params.rows + 32u);
-  let row = id % (params.rows + 32u);
+  let size = min(32u, params.rows - params.begin);
+  let batch = id / (params.rows + size);
+  let row = id % (params.rows + size);
   if (batch >= params.batches) {
     return;
   }
   let start = batch * params.rows * params.width;
-  let size = min(32u, params.rows - params.begin);
   if (row < params.rows) {
-    if (local < 32u) {
+    if (local < size) {
       var value = 0.0;
       if (row >= params.begin && row < params.begin + size) {
         value = select(0.0, -1.0, row - params.begin == local);
-      } else if (local < size) {
+      } else {
         value = system[start + row * params.width + params.begin + local];
       }
       left[(batch * params.rows + row) * 32u + local] = value;
@@ -50,11 +49,7 @@ fn main(
   let source = start + (params.begin + of_block) * params.width;
   let to = (batch * 32u + of_block) * params.width;
   for (var column = params.begin + size + local; column < params.width; column += 64u) {
-    var value = 0.0;
-    if (of_block < size) {
-      value = system[source + column];
-      system[source + column] = 0.0;
-    }
-    right[to + column] = value;
+    right[to + column] = system[source + column];
+    system[source + column] = 0.0;
   }
 }
