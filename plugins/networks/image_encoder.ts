@@ -6,7 +6,8 @@
  */
 import type { ParameterScope, Value } from "../../lib/graph/mod.ts";
 import { ops } from "../../lib/graph/mod.ts";
-import { conv3x3, layerNorm, linear, toMap, toTokens, transformerBlock } from "./layers.ts";
+import { conv3x3, layerNorm, linear, toMap, toTokens } from "./layers.ts";
+import { transformerBlock } from "./transformer_block.ts";
 
 /** Sizes of the image tower. */
 export interface ImageEncoderConfig {

@@ -6,17 +6,11 @@
  */
 import type { ParameterScope, Value } from "../../lib/graph/mod.ts";
 import { ops } from "../../lib/graph/mod.ts";
+import { attention } from "./attention.ts";
+import { feedForward } from "./feed_forward.ts";
 import type { ImageEncoderOutputs } from "./image_encoder.ts";
-import {
-  attention,
-  conv3x3,
-  feedForward,
-  layerNorm,
-  linear,
-  toMap,
-  toTokens,
-  transformerBlock,
-} from "./layers.ts";
+import { conv3x3, layerNorm, linear, toMap, toTokens } from "./layers.ts";
+import { transformerBlock } from "./transformer_block.ts";
 
 /** Sizes of the mask decoder. */
 export interface MaskDecoderConfig {

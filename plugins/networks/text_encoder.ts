@@ -5,7 +5,8 @@
  */
 import type { ParameterScope, Value } from "../../lib/graph/mod.ts";
 import { ops } from "../../lib/graph/mod.ts";
-import { layerNorm, linear, transformerBlock } from "./layers.ts";
+import { layerNorm, linear } from "./layers.ts";
+import { transformerBlock } from "./transformer_block.ts";
 
 /** Sizes of the text tower. */
 export interface TextEncoderConfig {

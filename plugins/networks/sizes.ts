@@ -1,0 +1,18 @@
+/**
+ * Sizes of axes as values: constants where they are known, worked out in the graph where not.
+ *
+ * @module
+ */
+import type { Graph, Value } from "../../lib/graph/mod.ts";
+import { ops } from "../../lib/graph/mod.ts";
+
+/** The size of an axis: a number, or what `ops.dimOf` gives. */
+export type Size = ReturnType<typeof ops.dimOf>;
+
+/** The whole numbers 1 … `size`, as float32. */
+export function counting(graph: Graph, size: Size): Value {
+  if (typeof size === "number") {
+    return graph.constant(Array.from({ length: size }, (_, i) => i + 1));
+  }
+  return ops.cumSum(ops.expand(graph.constant(1), [size]), 0);
+}
