@@ -16,3 +16,9 @@ export function counting(graph: Graph, size: Size): Value {
   }
   return ops.cumSum(ops.expand(graph.constant(1), [size]), 0);
 }
+
+/** The size as float32, one element. */
+export function sizeValue(graph: Graph, size: Size): Value {
+  if (typeof size === "number") return graph.constant([size]);
+  return ops.reduceMax(counting(graph, size), [0], true);
+}
