@@ -43,7 +43,7 @@ export class KernelContext {
   /** Whether kernels use subgroup operations. */
   subgroups: boolean;
   /** The kernel of matrix products, where a test insists on one. */
-  gemmKernel: "tiled" | "registers" | null = null;
+  gemmKernel: "small" | "tiled" | "registers" | null = null;
   /** The most bytes that one storage binding holds; tests lower it. */
   bindingLimit: number;
   readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>();

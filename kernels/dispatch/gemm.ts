@@ -14,6 +14,7 @@ import {
   workgroupColumns,
   workgroupRows,
 } from "./gemm_registers.ts";
+import smallWgsl from "./gemm_small.wgsl" with { type: "text" };
 import tiledWgsl from "./gemm_tiled.wgsl" with { type: "text" };
 import type { ElementType } from "./shader.ts";
 
@@ -54,16 +55,19 @@ export interface GemmSpec {
   readonly c: MatrixLayout;
 }
 
-/** Which kernel multiplies: through workgroup memory, or in registers. */
-export type GemmKernel = "tiled" | "registers";
+/** Which kernel multiplies: one invocation per result, through workgroup memory, or in registers. */
+export type GemmKernel = "small" | "tiled" | "registers";
 
 const tile = 64;
 
 /** Which kernel suits the device and the product. */
-function chooseKernel(context: KernelContext, { m, n, k }: GemmSpec): GemmKernel {
+function chooseKernel(context: KernelContext, { batches = 1, m, n, k }: GemmSpec): GemmKernel {
   if (context.gemmKernel !== null) return context.gemmKernel;
-  // Small products aren't worth another compilation.
-  return context.software && m * n * k >= 2 ** 16 ? "registers" : "tiled";
+  // Where workgroup memory is no quicker than a buffer, tiles don't pay.
+  const [little, kernel] = context.software
+    ? [2 ** 16, "registers" as const]
+    : [2 ** 14, "tiled" as const];
+  return batches * m * n * k < little ? "small" : kernel;
 }
 
 /**
@@ -117,7 +121,13 @@ export class Gemm {
   /** Compiles what a product needs, unless that has been done on this device. */
   static async prepare(context: KernelContext, spec: GemmSpec): Promise<Gemm> {
     const { batches = 1, m, n, k, a, b, c } = spec;
-    const registers = chooseKernel(context, spec) === "registers";
+    const kernel = chooseKernel(context, spec);
+    const types = { AType: a.type ?? "f32", BType: b.type ?? "f32" };
+    if (kernel === "small") {
+      const pipeline = await context.pipeline("gemm/small", smallWgsl, { types });
+      return new Gemm(spec, pipeline, null, Math.ceil(batches * m * n / 64), 1, k);
+    }
+    const registers = kernel === "registers";
     const tiles = registers
       ? Math.ceil(m / workgroupRows) * Math.ceil(n / workgroupColumns)
       : Math.ceil(m / tile) * Math.ceil(n / tile);
@@ -127,7 +137,6 @@ export class Gemm {
       registers ? 16 : 256,
       registers ? 64 : 16,
     );
-    const types = { AType: a.type ?? "f32", BType: b.type ?? "f32" };
     const combine = splits > 1 ? await context.pipeline("gemm/combine", combineWgsl) : null;
     const workgroups = tiles * batches * splits;
     if (!registers) {

@@ -1,5 +1,5 @@
-// The inverse of each system's diagonal block of up to 32 rows at begin, filled up to 32 x 32 by the
-// identity; Gauss-Jordan without pivoting. One workgroup per system, one invocation per column.
+// The inverse of each system's diagonal block of up to 32 rows at begin, in rows of 32; Gauss-Jordan
+// without pivoting. One workgroup per system, one invocation per column.
 
 struct Params {
   rows: u32, // of one system
@@ -25,15 +25,14 @@ fn main(
   let size = min(32u, params.rows - params.begin);
   let corner = (batch * params.rows + params.begin) * params.width + params.begin;
   var column: array<f32, 32>;
-  for (var i = 0u; i < 32u; i++) {
-    column[i] = select(0.0, 1.0, i == local);
-    if (inside && i < size && local < size) {
+  if (inside && local < size) {
+    for (var i = 0u; i < size; i++) {
       column[i] = system[corner + i * params.width + local];
     }
   }
-  for (var p = 0u; p < 32u; p++) {
+  for (var p = 0u; p < size; p++) {
     if (local == p) {
-      for (var i = 0u; i < 32u; i++) {
+      for (var i = 0u; i < size; i++) {
         factors[i] = column[i];
       }
     }
@@ -41,14 +40,14 @@ fn main(
     let pivot = 1.0 / factors[p];
     let mine = select(column[p] * pivot, pivot, local == p);
     let keep = select(1.0, 0.0, local == p);
-    for (var i = 0u; i < 32u; i++) {
+    for (var i = 0u; i < size; i++) {
       column[i] = keep * column[i] - factors[i] * mine;
     }
     column[p] = mine;
     workgroupBarrier();
   }
-  if (inside) {
-    for (var i = 0u; i < 32u; i++) {
+  if (inside && local < size) {
+    for (var i = 0u; i < size; i++) {
       inverse[(batch * 32u + i) * 32u + local] = column[i];
     }
   }

@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { KernelContext } from "../../kernels/dispatch/context.ts";
+import type { GemmKernel } from "../../kernels/dispatch/gemm.ts";
 import { liveBuffers } from "../../kernels/dispatch/gpu_tensor.ts";
 import { kernelsOn, type KernelsOnDevice } from "../../kernels/testing.ts";
 import type { Device } from "../../lib/runtime.ts";
@@ -10,6 +12,9 @@ import { acquireDevice, type AcquireOptions } from "../../plugins/runtimes/mod.t
 import { concurrency, remembering } from "../kernels/conformance.ts";
 import { allLaws } from "../kernels/laws.ts";
 import { type Check, ensure, Skipped } from "./check.ts";
+
+/** Laws that every matrix product has a part in. */
+const productLaws = /^(gfa|mask pooling): (gradients agree|agrees) with the float64 reference$/;
 
 /**
  * Checks of the kernels on a device that they share; the last one disposes of it.
@@ -48,6 +53,23 @@ export function kernelChecks(
         ensure(result.ok, `seed ${seed}, path ${result.path}: ${result.message}`);
         const share = (100 * result.maxError / result.tolerance || 0).toFixed(0);
         return `${result.cases} cases, error ${share} % of what is allowed`;
+      },
+    })),
+    // Which kernel multiplies depends on device and size: here each of them has to.
+    ...(kind === "cpu" ? [] : ["small", "tiled", "registers"] as const).map((gemm) => ({
+      name: `${on}: matrix products, ${gemm}`,
+      async run() {
+        const { device, kernels } = await open();
+        const context = KernelContext.of(device.gpu!);
+        context.gemmKernel = gemm satisfies GemmKernel;
+        try {
+          for (const law of allLaws.filter(({ name }) => productLaws.test(name))) {
+            const result = await law.run(kernels, { seed, cases: Math.min(cases, 20) });
+            ensure(result.ok, `${law.name}: seed ${seed}, path ${result.path}: ${result.message}`);
+          }
+        } finally {
+          context.gemmKernel = null;
+        }
       },
     })),
     {

@@ -39,7 +39,7 @@ const size = fc.oneof(
   fc.constantFrom(12, 16, 20, 32, 33, 64, 65, 68, 130),
 );
 
-for (const kernel of ["tiled", "registers"] as const) {
+for (const kernel of ["small", "tiled", "registers"] as const) {
   Deno.test({
     name: `matrix products, ${kernel}: any layout, batch, alpha and beta`,
     ignore,
