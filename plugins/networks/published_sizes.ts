@@ -19,7 +19,10 @@ const openAiText = {
 
 const openClipText = { vocabularySize: 49408, maxLength: 77, activation: "gelu" } as const;
 
-/** Towers as vision transformers: OpenAI's (Radford et al., 2021). */
+/**
+ * Towers as vision transformers: OpenAI's (Radford et al., 2021). LAION's and most others of these sizes
+ * have `activation: "gelu"`.
+ */
 export const clipTransformerSizes: Readonly<
   Record<
     "ViT-B/16" | "ViT-L/14" | "ViT-L/14@336",

@@ -10,7 +10,7 @@ import {
   Graph,
   ops,
   ParameterLayout,
-  ParameterScope,
+  type ParameterScope,
   type Value,
 } from "../../../lib/graph/mod.ts";
 import { type DType, HostTensor, sizeOf, type Tensor } from "../../../lib/tensor.ts";
@@ -176,17 +176,4 @@ export async function judge(
   }
   assert.deepEqual(wrong, [], `${fixture} differs from PyTorch`);
   if (Deno.env.get("OVS_FIGURES")) console.log(`${fixture}: ${worst.toExponential(2)}`);
-}
-
-/** The number of elements that a network asks for; nothing is allocated. */
-export function countParameters(build: (scope: ParameterScope) => unknown): number {
-  const graph = new Graph("count");
-  let count = 0;
-  build(
-    new ParameterScope(graph, (name, shape) => {
-      count += sizeOf(shape);
-      return graph.input(name, shape);
-    }),
-  );
-  return count;
 }

@@ -1,87 +1,161 @@
 import assert from "node:assert/strict";
-import { ops } from "../../../lib/graph/mod.ts";
+import { readFile } from "node:fs/promises";
+import { gunzipSync } from "node:zlib";
 import counts from "../../fixtures/networks/counts.json" with { type: "json" };
+import { Graph, ops, ParameterScope, type Value } from "../../../lib/graph/mod.ts";
+import { sizeOf } from "../../../lib/tensor.ts";
+import { mapWeights, type WantedTensor, type WeightRule } from "../../../lib/weights/mod.ts";
 import { clipImageConvnext } from "../../../plugins/networks/clip_image_convnext.ts";
 import { clipImageTransformer } from "../../../plugins/networks/clip_image_transformer.ts";
-import { clipTextTransformer } from "../../../plugins/networks/clip_text_transformer.ts";
-import { convnext } from "../../../plugins/networks/convnext.ts";
+import {
+  clipTextTransformer,
+  type ClipTextTransformerConfig,
+} from "../../../plugins/networks/clip_text_transformer.ts";
+import { clipFromOpenClip, clipFromTransformers } from "../../../plugins/networks/clip_weights.ts";
+import { convnext, convnextEpsilon } from "../../../plugins/networks/convnext.ts";
+import { convnextFromTransformers } from "../../../plugins/networks/convnext_weights.ts";
 import { layerNorm } from "../../../plugins/networks/layers.ts";
 import { mask2FormerPixelDecoder } from "../../../plugins/networks/mask2former_pixel_decoder.ts";
 import {
   mask2FormerTransformerDecoder,
 } from "../../../plugins/networks/mask2former_transformer_decoder.ts";
+import { mask2FormerFromTransformers } from "../../../plugins/networks/mask2former_weights.ts";
 import {
   clipConvnextSizes,
   clipTransformerSizes,
   convnextSizes,
   mask2FormerSizes,
 } from "../../../plugins/networks/published_sizes.ts";
-import { countParameters } from "./judge.ts";
 
-Deno.test("published sizes build with as many parameters as the published networks have", () => {
-  const found: Record<string, number> = {};
-  const text = (config: Parameters<typeof clipTextTransformer>[2]) =>
-    countParameters((scope) =>
-      clipTextTransformer(scope, scope.graph.input("tokens", ["C", "L"], "int64"), config)
+const names: Record<string, Record<string, number[]>> = JSON.parse(
+  gunzipSync(
+    await readFile(new URL("../../fixtures/networks/names.json.gz", import.meta.url)),
+  ).toString(),
+);
+
+/** What a network asks for; nothing is allocated. */
+function wantedBy(build: (scope: ParameterScope) => void): WantedTensor[] {
+  const graph = new Graph("wanted");
+  const wanted: WantedTensor[] = [];
+  build(
+    new ParameterScope(graph, (name, shape) => {
+      wanted.push({ name, shape });
+      return graph.input(name, shape);
+    }),
+  );
+  return wanted;
+}
+
+function assertCount(name: string, wanted: readonly WantedTensor[], start = ""): void {
+  const own = wanted.filter((tensor) => tensor.name.startsWith(start));
+  const count = own.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+  assert.equal(count, counts[name as keyof typeof counts], name);
+}
+
+/** A checkpoint of these names and shapes has what the network wants, and nothing without a reason. */
+function assertFits(
+  checkpoint: string,
+  wanted: readonly WantedTensor[],
+  rules: readonly WeightRule[],
+): void {
+  const entries = Object.entries(names[checkpoint]!).map((
+    [name, shape],
+  ) => [name, { dtype: "float32", shape }] as const);
+  const file = {
+    name: checkpoint,
+    entries: new Map(entries),
+    metadata: new Map<string, string>(),
+    read: () => Promise.reject(new Error("has names alone")),
+  };
+  const { report } = mapWeights(file, wanted, rules).requireAll();
+  assert.deepEqual(report.unused.filter(({ reason }) => reason === null), []);
+}
+
+function clip(
+  image: (scope: ParameterScope) => { embedding: Value; features: Value },
+  text: ClipTextTransformerConfig,
+  grid: number,
+): WantedTensor[] {
+  return wantedBy((scope) => {
+    const { graph } = scope;
+    const { embedding, features } = image(scope.scope("image"));
+    assert.deepEqual(embedding.shape, ["B", text.jointSize]);
+    assert.deepEqual(features.shape, ["B", text.jointSize, grid, grid]);
+    const tokens = graph.input("tokens", ["C", "L"], "int64");
+    const embeddings = clipTextTransformer(scope.scope("text"), tokens, text);
+    assert.deepEqual(embeddings.shape, ["C", text.jointSize]);
+    scope.parameter("logitScale", [1], { constant: Math.log(1 / 0.07) });
+  });
+}
+
+for (const [name, { image, text }] of Object.entries(clipTransformerSizes)) {
+  Deno.test(`CLIP ${name} builds in its published size and takes its published weights`, () => {
+    const side = image.grid * image.patchSize;
+    const wanted = clip(
+      (scope) =>
+        clipImageTransformer(scope, scope.graph.input("pixels", ["B", 3, side, side]), image),
+      text,
+      image.grid,
     );
-  for (const [name, sizes] of Object.entries(clipTransformerSizes)) {
-    const side = sizes.image.grid * sizes.image.patchSize;
-    found[`clip ${name} image`] = countParameters((scope) => {
-      const image = scope.graph.input("image", ["B", 3, side, side]);
-      const { embedding, features } = clipImageTransformer(scope, image, sizes.image);
-      const { grid, jointSize } = sizes.image;
-      assert.deepEqual(embedding.shape, ["B", jointSize]);
-      assert.deepEqual(features.shape, ["B", jointSize, grid, grid]);
-    });
-    found[`clip ${name} text`] = text(sizes.text);
-  }
-  for (const [name, sizes] of Object.entries(convnextSizes)) {
-    found[`convnext ${name}`] = countParameters((scope) => {
+    assertCount(`clip ${name} image`, wanted, "image.");
+    assertCount(`clip ${name} text`, wanted, "text.");
+    assertFits(`clip ${name}`, wanted, clipFromTransformers);
+    if (name === "ViT-B/16") assertFits("open_clip ViT-B-16", wanted, clipFromOpenClip);
+  });
+}
+
+for (const [name, { image, text }] of Object.entries(clipConvnextSizes)) {
+  Deno.test(`CLIP ${name} builds in its published size and takes its published weights`, () => {
+    const wanted = clip(
+      (scope) => clipImageConvnext(scope, scope.graph.input("pixels", ["B", 3, 320, 320]), image),
+      text,
+      10,
+    );
+    assertCount(`open_clip ${name} image`, wanted, "image.");
+    assertCount(`open_clip ${name} text`, wanted, "text.");
+    assertFits(`open_clip ${name}`, wanted, clipFromOpenClip);
+  });
+}
+
+for (const [name, sizes] of Object.entries(convnextSizes)) {
+  Deno.test(`ConvNeXt ${name} builds in its published size and takes its published weights`, () => {
+    const wanted = wantedBy((scope) => {
       const [, , , last] = convnext(scope, scope.graph.input("image", ["B", 3, 224, 224]), sizes);
-      // The count in transformers includes the norm after the pooling.
-      layerNorm(scope.scope("norm"), ops.reduceMean(last!, [2, 3]));
       assert.deepEqual(last!.shape, ["B", sizes.widths[3], 7, 7]);
+      layerNorm(scope.scope("norm"), ops.reduceMean(last!, [2, 3]), convnextEpsilon);
     });
-  }
-  for (const [name, sizes] of Object.entries(clipConvnextSizes)) {
-    found[`clip ${name} image`] = countParameters((scope) => {
-      const image = scope.graph.input("image", ["B", 3, 320, 320]);
-      const { embedding, features } = clipImageConvnext(scope, image, sizes.image);
-      assert.deepEqual(embedding.shape, ["B", sizes.image.jointSize]);
-      assert.deepEqual(features.shape, ["B", sizes.image.jointSize, 10, 10]);
+    assertCount(`convnext ${name}`, wanted);
+    assertFits(`convnext ${name}`, wanted, convnextFromTransformers);
+  });
+}
+
+for (
+  const [name, channels, numQueries] of [
+    ["swin-base", [128, 256, 512, 1024], 100],
+    ["swin-large", [192, 384, 768, 1536], 200],
+  ] as const
+) {
+  Deno.test(`Mask2Former's decoders for ${name} build and take the published weights`, () => {
+    const wanted = wantedBy((scope) => {
+      const pyramid = channels.map((c, i) =>
+        scope.graph.input(`map${i}`, ["B", c, 64 >> i, 64 >> i])
+      );
+      const predictions = mask2FormerTransformerDecoder(
+        scope.scope("transformerDecoder"),
+        mask2FormerPixelDecoder(
+          scope.scope("pixelDecoder"),
+          pyramid,
+          mask2FormerSizes.pixelDecoder,
+        ),
+        { ...mask2FormerSizes.transformerDecoder, numQueries, numClasses: 133 },
+      );
+      assert.equal(predictions.length, 10);
+      const { maskLogits, classLogits } = predictions[9]!;
+      assert.deepEqual(maskLogits.shape, ["B", numQueries, 64, 64]);
+      assert.deepEqual(classLogits!.shape, ["B", numQueries, 134]);
     });
-    found[`clip ${name} text`] = text(sizes.text);
-  }
-  for (
-    const [name, channels, numQueries] of [
-      ["swin-base", [128, 256, 512, 1024], 100],
-      ["swin-large", [192, 384, 768, 1536], 200],
-    ] as const
-  ) {
-    let whole = 0;
-    const pixels = countParameters((scope) => {
-      const { graph } = scope;
-      const pyramid = channels.map((c, i) => graph.input(`map${i}`, ["B", c, 64 >> i, 64 >> i]));
-      const decoded = mask2FormerPixelDecoder(scope, pyramid, mask2FormerSizes.pixelDecoder);
-      assert.deepEqual(decoded.maskFeatures.shape, ["B", 256, 64, 64]);
-      whole = countParameters((inner) => {
-        const again = (value: typeof decoded.maskFeatures, i: number) =>
-          inner.graph.input(`map${i}`, value.shape);
-        const predictions = mask2FormerTransformerDecoder(
-          inner,
-          {
-            maskFeatures: inner.graph.input("mask", decoded.maskFeatures.shape),
-            levels: decoded.levels.map(again),
-          },
-          { ...mask2FormerSizes.transformerDecoder, numQueries, numClasses: 133 },
-        );
-        assert.equal(predictions.length, 10);
-        assert.deepEqual(predictions[9]!.maskLogits.shape, ["B", numQueries, 64, 64]);
-        assert.deepEqual(predictions[9]!.classLogits!.shape, ["B", numQueries, 134]);
-      });
-    });
-    found[`mask2former ${name} pixel decoder`] = pixels;
-    found[`mask2former ${name} transformer decoder`] = whole;
-  }
-  assert.deepEqual(found, counts);
-});
+    assertCount(`mask2former ${name} pixel decoder`, wanted, "pixelDecoder.");
+    assertCount(`mask2former ${name} transformer decoder`, wanted, "transformerDecoder.");
+    assertFits(`mask2former ${name}`, wanted, mask2FormerFromTransformers);
+  });
+}
