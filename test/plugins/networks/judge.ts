@@ -1,9 +1,11 @@
 /**
  * A network against PyTorch: the fixtures of `test/fixtures/networks/`, whose script says what is in
- * them.
+ * them. With OVS_FIGURES=1 the errors are printed; with OVS_EXPORT_NETWORKS=FOLDER the networks are
+ * written there, for `check.py` beside the fixtures.
  */
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
+import process from "node:process";
 import {
   type Dim,
   gradients,
@@ -116,22 +118,31 @@ export async function judge(
     slopes.set(`inputs/${name}`, tensor as HostTensor<"float32">);
   }
 
-  const graph = new Graph("judged");
-  const declared = declare(graph);
-  const results = build(layout.scopeOfInputs(graph), declared);
-  assert.deepEqual(Object.keys(results).sort(), [...outputs.keys()].sort());
-  const terms = [...outputs.keys()].map((name) => {
-    const y = graph.output(`outputs/${name}`, results[name]!);
-    const shape = y.staticShape();
-    const count = sizeOf(shape);
-    const factors = Array.from({ length: count }, (_, k) => Math.fround(Math.cos(k)));
-    const sum = ops.reduceSum(ops.mul(y, graph.constant(factors, shape)));
-    return ops.mul(sum, 1 / Math.sqrt(count));
-  });
-  const varied = graph.inputs.filter((value) => slopes.has(value.name));
-  assert.equal(varied.length, slopes.size);
-  const grads = gradients(terms.reduce((a, b) => ops.add(a, b)), varied);
-  grads.forEach((grad, i) => graph.output(`by/${varied[i]!.name}`, grad));
+  const differentiated = (graph: Graph, scopeOf: (graph: Graph) => ParameterScope) => {
+    const declared = declare(graph);
+    const results = build(scopeOf(graph), declared);
+    assert.deepEqual(Object.keys(results).sort(), [...outputs.keys()].sort());
+    const terms = [...outputs.keys()].map((name) => {
+      const y = graph.output(`outputs/${name}`, results[name]!);
+      const shape = y.staticShape();
+      const count = sizeOf(shape);
+      const factors = Array.from({ length: count }, (_, k) => Math.fround(Math.cos(k)));
+      const sum = ops.reduceSum(ops.mul(y, graph.constant(factors, shape)));
+      return ops.mul(sum, 1 / Math.sqrt(count));
+    });
+    const varied = graph.inputs.filter((value) => slopes.has(value.name));
+    const grads = gradients(terms.reduce((a, b) => ops.add(a, b)), varied);
+    grads.forEach((grad, i) => graph.output(`by/${varied[i]!.name}`, grad));
+    return graph;
+  };
+  const graph = differentiated(new Graph("judged"), (graph) => layout.scopeOfInputs(graph));
+  const flat = new Float32Array(layout.size);
+  await mapped("weights").fill(layout.entries, flat);
+  const folder = process.env["OVS_EXPORT_NETWORKS"];
+  if (folder !== undefined) {
+    const whole = differentiated(new Graph(fixture), (graph) => layout.scopeWith(graph, flat));
+    await writeFile(`${folder}/${fixture}.onnx`, whole.toOnnx());
+  }
 
   const feeds = Object.fromEntries([
     ...[...inputs].map(([name, tensor]) => [`inputs/${name}`, tensor] as const),
@@ -161,8 +172,6 @@ export async function judge(
 
   if (Object.keys(symbolic).length > 0) {
     const free = new Graph("symbolic");
-    const flat = new Float32Array(layout.size);
-    await mapped("weights").fill(layout.entries, flat);
     const values = build(layout.scopeWith(free, flat), declare(free, symbolic));
     for (const name of outputs.keys()) free.output(`outputs/${name}`, values[name]!);
     const again = await run(
@@ -175,5 +184,7 @@ export async function judge(
     }
   }
   assert.deepEqual(wrong, [], `${fixture} differs from PyTorch`);
-  if (Deno.env.get("OVS_FIGURES")) console.log(`${fixture}: ${worst.toExponential(2)}`);
+  if (process.env["OVS_FIGURES"] !== undefined) {
+    console.log(`${fixture}: largest error ${worst.toExponential(1)}`);
+  }
 }
