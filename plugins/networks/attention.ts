@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ShapeError } from "../../lib/errors.ts";
 import type { ParameterScope, Value } from "../../lib/graph/mod.ts";
 import { ops } from "../../lib/graph/mod.ts";
 import { linear } from "./layers.ts";
@@ -29,6 +30,20 @@ export interface AttentionOptions {
  * @param target B×T×C, what asks.
  * @param source B×S×C', what is asked; `target` for self-attention.
  * @returns B×T×C.
+ * @throws {ShapeError} If the heads don't divide the channels.
+ *
+ * @example
+ * ```ts
+ * import { Graph, ops, ParameterLayout } from "@ovstage/ovstage/graph";
+ * import { attention, causalMask } from "@ovstage/ovstage/networks";
+ * const graph = new Graph("causal");
+ * const x = graph.input("x", ["B", "T", 64]);
+ * const layout = ParameterLayout.of(graph, (scope) => {
+ *   const mask = causalMask(x, ops.dimOf(x, 1));
+ *   graph.output("y", attention(scope.scope("attention"), x, x, { heads: 4, mask }));
+ * });
+ * console.log(layout.entries[0]!.name); // attention.query.weight
+ * ```
  */
 export function attention(
   scope: ParameterScope,
@@ -37,7 +52,7 @@ export function attention(
   { heads, bias, mask, keyPosition }: AttentionOptions,
 ): Value {
   const width = target.shape[2] as number;
-  const size = width / heads;
+  const size = headSize(target, heads);
   const split = (x: Value, permutation: number[]) =>
     ops.transpose(ops.reshape(x, [ops.dimOf(x, 0), -1, heads, size]), permutation);
   const keys = keyPosition === undefined ? source : ops.add(source, keyPosition);
@@ -55,6 +70,15 @@ export function attention(
     scope.scope("output"),
     ops.reshape(mixed, [ops.dimOf(target, 0), -1, width]),
     width,
+  );
+}
+
+/** Channels of a head. */
+export function headSize(x: Value, heads: number): number {
+  const size = x.shape[2] as number / heads;
+  if (Number.isInteger(size)) return size;
+  throw new ShapeError(
+    `attention: ${x.shape[2]} channels don't make ${heads} heads of equal size${x.graph.here()}`,
   );
 }
 

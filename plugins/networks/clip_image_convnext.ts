@@ -47,6 +47,19 @@ export function clipConvnextHead(
  * on each of its places.
  *
  * @param image B×3×H×W, normalised by the mean and deviation that the weights were trained with.
+ *
+ * @example
+ * ```ts
+ * import { Graph, ParameterLayout } from "@ovstage/ovstage/graph";
+ * import { clipConvnextSizes, clipImageConvnext } from "@ovstage/ovstage/networks";
+ * const { image } = clipConvnextSizes.convnext_base_w_320;
+ * const graph = new Graph("image");
+ * const layout = ParameterLayout.of(graph, (scope) => {
+ *   const { features } = clipImageConvnext(scope, graph.input("image", ["B", 3, "H", "W"]), image);
+ *   graph.output("features", features); // B×640×(H/32)×(W/32)
+ * });
+ * console.log(layout.size); // 88221824
+ * ```
  */
 export function clipImageConvnext(
   scope: ParameterScope,

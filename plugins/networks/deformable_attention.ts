@@ -5,6 +5,7 @@
  */
 import type { Graph, ParameterScope, Value } from "../../lib/graph/mod.ts";
 import { ops } from "../../lib/graph/mod.ts";
+import { headSize } from "./attention.ts";
 import { linear } from "./layers.ts";
 import { counting, type Size, sizeValue } from "./sizes.ts";
 
@@ -42,6 +43,7 @@ export interface DeformableAttentionOptions {
  * @param places Q×2, where each query is: x, then y, from 0 at the left and top to 1.
  * @param source What is looked at.
  * @returns B×Q×C.
+ * @throws {ShapeError} If the heads don't divide the channels.
  */
 export function deformableAttention(
   scope: ParameterScope,
@@ -54,7 +56,7 @@ export function deformableAttention(
   const { sizes } = source;
   const levels = sizes.length;
   const width = queries.shape[2] as number;
-  const size = width / heads;
+  const size = headSize(queries, heads);
   const [batch, count] = [ops.dimOf(queries, 0), ops.dimOf(queries, 1)];
 
   // Level by level, heads beside the batch.

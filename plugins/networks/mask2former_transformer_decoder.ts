@@ -43,6 +43,31 @@ export interface LayerPrediction {
  * @param pixels What the pixel decoder gives; layer i looks at level i modulo their number.
  * @returns A prediction from the untouched queries and one after each layer; the last one counts, the
  * others are for deep supervision, and for the masks of the next layer's attention.
+ *
+ * @example
+ * ```ts
+ * import { Graph, ParameterLayout } from "@ovstage/ovstage/graph";
+ * import {
+ *   mask2FormerPixelDecoder,
+ *   mask2FormerSizes,
+ *   mask2FormerTransformerDecoder,
+ * } from "@ovstage/ovstage/networks";
+ * const graph = new Graph("mask2former");
+ * const pyramid = [128, 256, 512, 1024].map((channels, i) =>
+ *   graph.input(`stride${4 << i}`, ["B", channels, 128 >> i, 128 >> i])
+ * );
+ * const layout = ParameterLayout.of(graph, (scope) => {
+ *   const { pixelDecoder, transformerDecoder } = mask2FormerSizes;
+ *   const pixels = mask2FormerPixelDecoder(scope.scope("pixelDecoder"), pyramid, pixelDecoder);
+ *   const predictions = mask2FormerTransformerDecoder(
+ *     scope.scope("transformerDecoder"),
+ *     pixels,
+ *     { ...transformerDecoder, numClasses: 133 },
+ *   );
+ *   graph.output("maskLogits", predictions.at(-1)!.maskLogits); // B×100×128×128
+ * });
+ * console.log(layout.size); // 20037446
+ * ```
  */
 export function mask2FormerTransformerDecoder(
   scope: ParameterScope,

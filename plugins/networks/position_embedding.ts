@@ -89,27 +89,20 @@ export function sinePositions(
   if (!Number.isInteger(channels / 4)) {
     throw new ShapeError(`sine positions: ${channels} channels; must be a multiple of 4`);
   }
+  const frequencies = Array.from({ length: half / 2 }, (_, i) => 10000 ** (-2 * i / half));
+  const epsilon = 1e-6;
   const along = (size: Size): Value => {
-    const angle = (place: Value | number, count: Value | number) =>
-      typeof place === "number"
-        ? place / (count as number + 1e-6) * 2 * Math.PI
-        : ops.mul(ops.div(place, count), 2 * Math.PI);
-    const period = (i: number) => 10000 ** (2 * Math.floor(i / 2) / half);
     if (typeof size === "number") {
-      const table = Array.from({ length: size * half }, (_, at) => {
-        const i = at % half;
-        const x = angle(Math.floor(at / half) + 1, size) as number / period(i);
-        return i % 2 === 0 ? Math.sin(x) : Math.cos(x);
+      const table = Array.from({ length: size }, (_, i) => {
+        const angle = (i + 1) / (size + epsilon) * 2 * Math.PI;
+        return frequencies.flatMap((f) => [Math.sin(angle * f), Math.cos(angle * f)]);
       });
-      return graph.constant(table, [size, half]);
+      return graph.constant(table.flat(), [size, half]);
     }
     const places = counting(graph, size);
-    const count = ops.add(ops.reduceMax(places), 1e-6);
-    const frequencies = Array.from({ length: half / 2 }, (_, i) => 1 / period(2 * i));
-    const x = ops.mul(
-      ops.unsqueeze(angle(places, count) as Value, [1]),
-      graph.constant(frequencies),
-    );
+    const unit = ops.div(2 * Math.PI, ops.add(ops.reduceMax(places), epsilon));
+    const angles = ops.unsqueeze(ops.mul(places, unit), [1]);
+    const x = ops.mul(angles, graph.constant(frequencies));
     const pairs = [ops.sin(x), ops.cos(x)].map((y) => ops.unsqueeze(y, [2]));
     return ops.reshape(ops.concat(pairs, 2), [size, half]);
   };

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Graph, ops } from "../../../lib/graph/mod.ts";
+import { Graph, ops, ParameterLayout } from "../../../lib/graph/mod.ts";
 import { HostTensor } from "../../../lib/tensor.ts";
 import type { WeightRule } from "../../../lib/weights/mod.ts";
 import {
@@ -71,5 +71,14 @@ Deno.test("Mask2Former's mask: where the resized logits aren't negative, or ever
   assert.deepEqual(
     await evaluate(graph, { logits: new HostTensor("float32", [1, 2, 2, 4], data) }),
     [1, 0, 1, 1],
+  );
+});
+
+Deno.test("attention: heads that don't divide the channels are refused", () => {
+  const graph = new Graph("refused");
+  const x = graph.input("x", ["B", "T", 10]);
+  assert.throws(
+    () => ParameterLayout.of(graph, (scope) => void attention(scope, x, x, { heads: 3 })),
+    /ShapeError: attention: 10 channels don't make 3 heads/,
   );
 });
