@@ -71,7 +71,7 @@ export class GpuGfa implements Disposable {
     const sizes = checkGfa(input, dtypes);
     const jobs = divideWork(this.#context, sizes);
     using operands = await this.#operands({ ...input });
-    await this.#refuseNonfinite(input, operands);
+    const checked = this.#refuseNonfinite(input, operands);
     const clip = deviceRows(operands.get("clip"), sizes.clips);
     const query = deviceRows(operands.get("query"), sizes.queries);
     const outputs = await this.#allocate(input, "fused");
@@ -93,6 +93,7 @@ export class GpuGfa implements Disposable {
           return limit;
         });
       }
+      await checked;
       return new FusedEmbeddings(outputs.clip, outputs.query, limit!.method, limit!.errorBound);
     } catch (error) {
       outputs.clip.dispose();
@@ -115,7 +116,7 @@ export class GpuGfa implements Disposable {
       byClip: cotangent.clip,
       byQuery: cotangent.query,
     });
-    await this.#refuseNonfinite(input, operands);
+    const checked = this.#refuseNonfinite(input, operands);
     const clip = deviceRows(operands.get("clip"), sizes.clips);
     const query = deviceRows(operands.get("query"), sizes.queries);
     const byOutputs: BothSides = {
@@ -143,6 +144,7 @@ export class GpuGfa implements Disposable {
           recordGradients(program, walk, limit, byOutputs, results);
         });
       }
+      await checked;
       return new GfaGradients(outputs.clip, outputs.query);
     } catch (error) {
       outputs.clip.dispose();
@@ -205,9 +207,10 @@ export class GpuGfa implements Disposable {
     }
   }
 
-  async #refuseNonfinite(input: GfaInput, operands: Operands): Promise<void> {
-    if (!this.#options.checkFinite) return;
-    await refuseNonfinite(
+  /** Searches the inputs while the device does the rest; whoever calls it awaits it in the end. */
+  #refuseNonfinite(input: GfaInput, operands: Operands): Promise<void> {
+    if (!this.#options.checkFinite) return Promise.resolve();
+    const verdict = refuseNonfinite(
       this.#context,
       "gfa",
       (["clip", "query"] as const).map((name) => {
@@ -215,6 +218,9 @@ export class GpuGfa implements Disposable {
         return { name, buffer, type, shape: input[name].shape };
       }),
     );
+    // Another error may come first, after which nobody awaits this one.
+    verdict.catch(() => {});
+    return verdict;
   }
 
   async #allocate(input: GfaInput, what: string): Promise<{

@@ -1,8 +1,8 @@
 // out[row][d] = x[row][d] / |x[row]|, for rows of a batch; a zero row stays zero, and so do the rows
 // that only fill up the output. norms[batch][row] = |x[row]|.
 //
-// The largest magnitude is divided out first, so that squares neither overflow nor vanish. One
-// workgroup per row of the output. X is the input's element type.
+// Where squares would overflow or vanish, the largest magnitude is divided out first. One workgroup
+// per row of the output. X is the input's element type.
 
 struct Params {
   rows: u32,
@@ -34,22 +34,28 @@ fn main(
   let present = inside && row < params.rows;
   let start = params.offset + batch * params.batch_stride + row * params.columns;
   var largest = 0.0;
-  if (present) {
-    for (var d = local; d < params.columns; d += 64u) {
-      largest = max(largest, abs(f32(x[start + d])));
-    }
-  }
-  largest = max_over_workgroup(largest, local);
-  let scale = select(1.0, largest, largest > 0.0);
   var sum = 0.0;
   if (present) {
     for (var d = local; d < params.columns; d += 64u) {
-      let value = f32(x[start + d]) / scale;
+      let value = f32(x[start + d]);
+      largest = max(largest, abs(value));
       sum += value * value;
     }
   }
-  // At least 1 unless the row is zero.
-  let norm = max(sqrt(sum_over_workgroup(sum, local)), 1.0);
+  largest = max_over_workgroup(largest, local);
+  sum = sum_over_workgroup(sum, local);
+  let extreme = largest < 1e-15 || largest > 1e15;
+  let scale = select(1.0, largest, extreme && largest > 0.0);
+  var scaled = 0.0;
+  if (present && extreme) {
+    for (var d = local; d < params.columns; d += 64u) {
+      let value = f32(x[start + d]) / scale;
+      scaled += value * value;
+    }
+  }
+  scaled = sum_over_workgroup(scaled, local);
+  // Of a scaled row at least 1 unless it is zero.
+  let norm = select(sqrt(sum), max(sqrt(scaled), 1.0), extreme);
   if (!inside) {
     return;
   }
