@@ -98,14 +98,19 @@ export class KernelContext {
    * Compiles a kernel's entry point `main`, once per device and variant.
    *
    * @param label The kernel, as messages name it.
-   * @param code Its WGSL.
+   * @param code Its WGSL, or what writes it.
    * @param options The variant: element types, shared helpers.
    */
-  pipeline(label: string, code: string, options: ShaderOptions = {}): Promise<GPUComputePipeline> {
+  pipeline(
+    label: string,
+    code: string | (() => string),
+    options: ShaderOptions = {},
+  ): Promise<GPUComputePipeline> {
     const key = `${label} ${shaderKey(options, this.subgroups)}`;
     let pipeline = this.#pipelines.get(key);
     if (pipeline === undefined) {
-      pipeline = this.#compile(label, composeShader(code, options, this.subgroups));
+      const source = typeof code === "string" ? code : code();
+      pipeline = this.#compile(label, composeShader(source, options, this.subgroups));
       this.#pipelines.set(key, pipeline);
       // A failure must not be remembered: the same device may compile it after memory was freed.
       pipeline.catch(() => this.#pipelines.delete(key));
@@ -222,34 +227,49 @@ export class KernelContext {
    * @throws {DeviceLostError} If the device has gone away.
    */
   async readBuffer(buffer: GPUBuffer, bytes: number, offset = 0): Promise<ArrayBuffer> {
-    const size = Math.max(4, Math.ceil(bytes / 4) * 4);
+    return await this.readAfter("read-back", bytes, () => this.stage(buffer, bytes, offset));
+  }
+
+  /**
+   * Runs a piece of work as {@linkcode KernelContext.guard} does, and reads what it has staged last.
+   *
+   * @param what The work, as messages name it.
+   * @param bytes How many are read.
+   * @param body Submits, and returns what {@linkcode KernelContext.stage} gave.
+   */
+  async readAfter(what: string, bytes: number, body: () => GPUBuffer): Promise<ArrayBuffer> {
     let staging: GPUBuffer | null = null;
     try {
-      await this.guard("read-back", () => {
-        staging = this.createBuffer(
-          "read-back",
-          size,
-          bufferUsage.mapRead | bufferUsage.copyDestination,
-        );
-        const encoder = this.gpu.createCommandEncoder();
-        encoder.copyBufferToBuffer(buffer, offset, staging, 0, size);
-        this.gpu.queue.submit([encoder.finish()]);
-      });
-      const source = staging as unknown as GPUBuffer;
-      try {
-        await source.mapAsync(1, 0, size);
-      } catch (error) {
-        await this.#awaitLoss();
-        throw new DeviceError(`read-back: the buffer can't be mapped (${message(error)})`, {
-          cause: error,
-        });
-      }
-      const copy = source.getMappedRange(0, size).slice(0, bytes);
-      source.unmap();
-      return copy;
+      await this.guard(what, () => staging = body());
+      return await this.#read(staging!, bytes);
     } finally {
       if (staging !== null) this.destroyBuffer(staging);
     }
+  }
+
+  /** Submits a copy for {@linkcode KernelContext.readAfter}. */
+  stage(buffer: GPUBuffer, bytes: number, offset = 0): GPUBuffer {
+    const size = Math.max(4, Math.ceil(bytes / 4) * 4);
+    const usage = bufferUsage.mapRead | bufferUsage.copyDestination;
+    const staging = this.createBuffer("read-back", size, usage);
+    const encoder = this.gpu.createCommandEncoder();
+    encoder.copyBufferToBuffer(buffer, offset, staging, 0, size);
+    this.gpu.queue.submit([encoder.finish()]);
+    return staging;
+  }
+
+  async #read(staging: GPUBuffer, bytes: number): Promise<ArrayBuffer> {
+    try {
+      await staging.mapAsync(1, 0, staging.size);
+    } catch (error) {
+      await this.#awaitLoss();
+      throw new DeviceError(`read-back: the buffer can't be mapped (${message(error)})`, {
+        cause: error,
+      });
+    }
+    const copy = staging.getMappedRange(0, staging.size).slice(0, bytes);
+    staging.unmap();
+    return copy;
   }
 
   async #compile(label: string, code: string): Promise<GPUComputePipeline> {

@@ -157,7 +157,7 @@ export class Gemm {
     const vectorStores = n % 4 === 0 && (splits > 1 || even) && (splits === 1 || m * n % 4 === 0);
     const pipeline = await context.pipeline(
       `gemm/registers/${forA},${forB}${vectorStores ? ",vector" : ""}`,
-      gemmRegisters(forA, forB, vectorStores),
+      () => gemmRegisters(forA, forB, vectorStores),
       { types },
     );
     return new Gemm(spec, pipeline, combine, workgroups, splits, perSplit);

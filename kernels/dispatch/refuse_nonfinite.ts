@@ -85,7 +85,7 @@ async function firstNonfinite(
   const bytes = 4 * stride * tensors.length;
   let found: GPUBuffer | null = null;
   try {
-    await context.guard("refuse_nonfinite", () => {
+    const answer = await context.readAfter("refuse_nonfinite", bytes, () => {
       found = context.createBuffer("first non-finite", bytes, tensorUsage);
       context.gpu.queue.writeBuffer(found, 0, new Uint32Array(bytes / 4).fill(0xffffffff));
       const list = new CommandList(context);
@@ -114,8 +114,10 @@ async function firstNonfinite(
         }
       }
       list.submit();
+      // At once, so that the answer doesn't wait for what is submitted next.
+      return context.stage(found, bytes);
     });
-    const indices = new Uint32Array(await context.readBuffer(found!, bytes));
+    const indices = new Uint32Array(answer);
     return tensors.map((_, i) => {
       const index = indices[stride * i]!;
       return index === 0xffffffff ? null : index;
