@@ -155,9 +155,11 @@ export class Gemm {
     );
     const even = [c.offset ?? 0, c.rowStride, c.batchStride ?? 0].every((x) => x % 4 === 0);
     const vectorStores = n % 4 === 0 && (splits > 1 || even) && (splits === 1 || m * n % 4 === 0);
+    const evenInner = k % 4 === 0;
+    const variant = `${vectorStores ? ",vector" : ""}${evenInner ? ",even" : ""}`;
     const pipeline = await context.pipeline(
-      `gemm/registers/${forA},${forB}${vectorStores ? ",vector" : ""}`,
-      () => gemmRegisters(forA, forB, vectorStores),
+      `gemm/registers/${forA},${forB}${variant}`,
+      () => gemmRegisters(forA, forB, vectorStores, evenInner),
       { types },
     );
     return new Gemm(spec, pipeline, combine, workgroups, splits, perSplit);

@@ -86,14 +86,15 @@ function starts(name: "a" | "b", layout: OperandLayout): string {
  *   that are multiples of 4.
  * @param b How B is loaded.
  * @param vectorStores Whether C's strides, offset and n are multiples of 4.
+ * @param evenInner Whether the size of the inner axis is a multiple of 4.
  */
 export function gemmRegisters(
   a: OperandLayout,
   b: OperandLayout,
   vectorStores: boolean,
+  evenInner: boolean,
 ): string {
-  // Four neighbours along the inner axis are only loaded where its size is a multiple of 4.
-  const guarded = a !== "inner" && b !== "inner";
+  const guarded = !evenInner;
   const element = (layout: OperandLayout, type: string) =>
     layout === "scalar" ? type : `vec4<${type}>`;
   const accumulate = lines(size, (i) =>
