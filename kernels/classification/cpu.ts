@@ -21,10 +21,10 @@ import { classificationGraph } from "./cpu_graph.ts";
 import { prunedClassification } from "./pruned.ts";
 
 /** Up to so many classes, scoring all of them as matrix products is quicker than leaving most out. */
-const graphClasses = 64;
+const graphClasses = 256;
 /**
- * N·H·W of what the graph takes. It holds every mask at the size of the image, twice; and below the
- * lower number, the other method is done before a session is made.
+ * N·H·W and C·H·W of what the graph takes. It holds every mask and every class at the size of the
+ * image; and below the lower number, the other method is done before a session is made.
  */
 const graphElements = { least: 2 ** 20, most: 2 ** 26 };
 
@@ -69,8 +69,9 @@ export class CpuClassification {
       refuseNonFinite("classification", "probabilities", probabilities);
     }
     const { least, most } = graphElements;
-    const elements = masks * height * width;
-    if (classes <= graphClasses && elements >= least && elements <= most) {
+    const pixels = height * width;
+    const fits = masks * pixels >= least && Math.max(masks, classes) * pixels <= most;
+    if (classes <= graphClasses && fits) {
       const { labels, scores } = await this.#session.run({
         rows: float32([height]),
         columns: float32([width]),
