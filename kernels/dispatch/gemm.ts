@@ -8,6 +8,7 @@ import type { Bindable, CommandList } from "./command_list.ts";
 import { f32, u32 } from "./command_list.ts";
 import type { KernelContext } from "./context.ts";
 import combineWgsl from "./gemm_combine.wgsl" with { type: "text" };
+import paramsWgsl from "./gemm_params.wgsl" with { type: "text" };
 import {
   gemmRegisters,
   type OperandLayout,
@@ -124,7 +125,7 @@ export class Gemm {
     const kernel = chooseKernel(context, spec);
     const types = { AType: a.type ?? "f32", BType: b.type ?? "f32" };
     if (kernel === "small") {
-      const pipeline = await context.pipeline("gemm/small", smallWgsl, { types });
+      const pipeline = await context.pipeline("gemm/small", paramsWgsl + smallWgsl, { types });
       return new Gemm(spec, pipeline, null, Math.ceil(batches * m * n / 64), 1, k);
     }
     const registers = kernel === "registers";
@@ -140,7 +141,7 @@ export class Gemm {
     const combine = splits > 1 ? await context.pipeline("gemm/combine", combineWgsl) : null;
     const workgroups = tiles * batches * splits;
     if (!registers) {
-      const pipeline = await context.pipeline("gemm/tiled", tiledWgsl, { types });
+      const pipeline = await context.pipeline("gemm/tiled", paramsWgsl + tiledWgsl, { types });
       return new Gemm(spec, pipeline, combine, workgroups, splits, perSplit);
     }
     const forA = layoutOf(

@@ -9,6 +9,7 @@
  *
  * @module
  */
+import paramsWgsl from "./gemm_params.wgsl" with { type: "text" };
 
 /** How an operand is loaded. */
 export type OperandLayout =
@@ -79,8 +80,8 @@ function starts(name: "a" | "b", layout: OperandLayout): string {
 }
 
 /**
- * The kernel's code; `AType` and `BType` are the operands' element types. Its parameters are those
- * of `gemm_tiled.wgsl`, with `k_per_split` a multiple of 64.
+ * The kernel's code; `AType` and `BType` are the operands' element types. `k_per_split` must be a
+ * multiple of 64.
  *
  * @param a How A is loaded: `inner` and `outer` need strides, offsets and the size of that axis
  *   that are multiples of 4.
@@ -117,14 +118,7 @@ export function gemmRegisters(
       }`
     : (i: number, j: number) => `store(row0 + ${i}u, column0 + ${4 * j}u, c_start, sum${i}_${j});`;
   return `
-struct Params {
-  m: u32, n: u32, k: u32, batches: u32, splits: u32, k_per_split: u32,
-  a_offset: u32, a_stride_m: u32, a_stride_k: u32, a_stride_batch: u32,
-  b_offset: u32, b_stride_k: u32, b_stride_n: u32, b_stride_batch: u32,
-  c_offset: u32, c_stride_m: u32, c_stride_batch: u32, c_stride_split: u32,
-  alpha: f32, beta: f32,
-}
-@group(0) @binding(0) var<uniform> params: Params;
+${paramsWgsl}@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<${element(a, "AType")}>;
 @group(0) @binding(2) var<storage, read> b: array<${element(b, "BType")}>;
 @group(0) @binding(3) var<storage, read_write> c: array<${vectorStores ? "vec4<f32>" : "f32"}>;

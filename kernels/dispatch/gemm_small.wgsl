@@ -1,29 +1,6 @@
 // c[m][n] = alpha * (sum over k of a[m, k] * b[k, n]) + beta * c[m][n], for a batch of matrices too
-// small to be worth sharing loads and waiting at barriers. One invocation per result. Its parameters
-// are those of gemm_tiled.wgsl, with one split.
-
-struct Params {
-  m: u32,
-  n: u32,
-  k: u32,
-  batches: u32,
-  splits: u32,
-  k_per_split: u32,
-  a_offset: u32,
-  a_stride_m: u32,
-  a_stride_k: u32,
-  a_stride_batch: u32,
-  b_offset: u32,
-  b_stride_k: u32,
-  b_stride_n: u32,
-  b_stride_batch: u32,
-  c_offset: u32,
-  c_stride_m: u32,
-  c_stride_batch: u32,
-  c_stride_split: u32,
-  alpha: f32,
-  beta: f32,
-}
+// small to be worth sharing loads and waiting at barriers. One invocation per result. Params come
+// from gemm_params.wgsl, with one split.
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<AType>;

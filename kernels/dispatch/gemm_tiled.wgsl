@@ -3,30 +3,8 @@
 //
 // A workgroup computes a tile of 64 x 64 results with 4 x 4 per invocation, through workgroup
 // memory. Operands are given by strides, so that either may be transposed or be a part of a wider
-// matrix. AType and BType are the operands' element types.
-
-struct Params {
-  m: u32,
-  n: u32,
-  k: u32,
-  batches: u32,
-  splits: u32,
-  k_per_split: u32, // a multiple of 16
-  a_offset: u32,
-  a_stride_m: u32,
-  a_stride_k: u32,
-  a_stride_batch: u32,
-  b_offset: u32,
-  b_stride_k: u32,
-  b_stride_n: u32,
-  b_stride_batch: u32,
-  c_offset: u32,
-  c_stride_m: u32,
-  c_stride_batch: u32,
-  c_stride_split: u32,
-  alpha: f32,
-  beta: f32,
-}
+// matrix. AType and BType are the operands' element types, and k_per_split is a
+// multiple of 16. Params come from gemm_params.wgsl.
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<AType>;
