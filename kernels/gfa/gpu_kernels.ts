@@ -20,7 +20,6 @@ import rescaleWgsl from "./rescale.wgsl" with { type: "text" };
 import rowNormsWgsl from "./row_norms.wgsl" with { type: "text" };
 import throughAffinityWgsl from "./through_affinity.wgsl" with { type: "text" };
 import throughNormalizationWgsl from "./through_normalization.wgsl" with { type: "text" };
-import transposeWgsl from "./transpose.wgsl" with { type: "text" };
 
 /** Rows that one workgroup of `column_partials.wgsl` and `column_dots.wgsl` handles. */
 export const columnChunk = 256;
@@ -61,5 +60,4 @@ export const kernels = {
   rowNorms: reducing("row_norms", rowNormsWgsl),
   throughAffinity: reducing("through_affinity", throughAffinityWgsl),
   throughNormalization: reducing("through_normalization", throughNormalizationWgsl),
-  transpose: plain("transpose", transposeWgsl),
 } as const;
