@@ -122,7 +122,7 @@ gpuTest(
     await assert.rejects(
       kernel.run({ clip: normal(3, 8), query: normal(40, 8) }),
       (error) =>
-        error instanceof DeviceError && /40 queries.*7680 bytes.*4096 bytes/.test(error.message),
+        error instanceof DeviceError && /40 queries.*6400 bytes.*4096 bytes/.test(error.message),
     );
     assert.equal(liveBuffers(gpu), 0);
   },
