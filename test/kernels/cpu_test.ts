@@ -320,15 +320,17 @@ cpuTest("a graph's gradients through mask pooling are the exact ones", async (de
   const rng = new Rng(13);
   for (const mode of ["hard", "soft"] as const) {
     for (const lead of [[], [2]]) {
-      for (const size of [[6, 7], [11, 13], [2, 3]]) {
+      for (const size of [[6, 7], [12, 14], [12, 15], [11, 13], [2, 3]]) {
         const shapes = { features: [...lead, 3, 6, 7], maskLogits: [...lead, 4, ...size] };
         const features = random(rng, shapes.features);
         const maskLogits = random(rng, shapes.maskLogits);
         const pooled = random(rng, [...lead, 4, 3]);
         const graph = new Graph("pooling");
         const batch = lead.map(() => "B");
-        const x = graph.input("features", [...batch, "D", "h", "w"]);
-        const m = graph.input("maskLogits", [...batch, "N", "H", "W"]);
+        // Known sizes tell how the resize can be undone.
+        const known = size[0]! > 11;
+        const x = graph.input("features", [...batch, "D", ...(known ? [6, 7] : ["h", "w"])]);
+        const m = graph.input("maskLogits", [...batch, "N", ...(known ? size : ["H", "W"])]);
         const g = graph.input("g", [...batch, "N", "D"]);
         const loss = weighted(maskPoolingGraph(x, m, { mode }).pooled, g);
         // Zeros for a hard mask would need a known size.
