@@ -2,27 +2,11 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { BufferPool } from "../../../kernels/dispatch/buffer_pool.ts";
 import { CommandList } from "../../../kernels/dispatch/command_list.ts";
-import { KernelContext } from "../../../kernels/dispatch/context.ts";
 import { Gemm, type MatrixLayout } from "../../../kernels/dispatch/gemm.ts";
 import { GpuTensor } from "../../../kernels/dispatch/gpu_tensor.ts";
-import { DeviceError } from "../../../lib/errors.ts";
 import { Rng } from "../../../lib/rng.ts";
-import type { Device } from "../../../lib/runtime.ts";
 import { float32 } from "../../../lib/tensor.ts";
-import { acquireDevice } from "../../../plugins/runtimes/mod.ts";
-
-async function acquire(): Promise<Device | null> {
-  try {
-    return await acquireDevice("webgpu", { networks: "cpu" });
-  } catch (error) {
-    if (error instanceof DeviceError) return null;
-    throw error;
-  }
-}
-
-const probe = await acquire();
-await probe?.dispose();
-const ignore = probe === null && Deno.env.get("OVS_REQUIRE_GPU") !== "1";
+import { onGpu } from "../on_gpu.ts";
 
 /** Where an r×c matrix lies: the strides of one order or the other, with room between. */
 function layout(rows: number, columns: number, byColumns: boolean, room: number): MatrixLayout {
@@ -40,15 +24,10 @@ const size = fc.oneof(
 );
 
 for (const kernel of ["small", "tiled", "registers"] as const) {
-  Deno.test({
-    name: `matrix products, ${kernel}: any layout, batch, alpha, beta and addend`,
-    ignore,
-    async fn() {
-      const device = await acquire();
-      assert(device?.gpu, "OVS_REQUIRE_GPU is set, but there is no WebGPU adapter");
-      const context = KernelContext.of(device.gpu);
+  onGpu(
+    `matrix products, ${kernel}: any layout, batch, alpha, beta and addend`,
+    async ({ gpu, context }) => {
       context.gemmKernel = kernel;
-      const { gpu } = device;
       const arbitrary = fc.record({
         m: size,
         n: size,
@@ -119,7 +98,6 @@ for (const kernel of ["small", "tiled", "registers"] as const) {
         }),
         { numRuns: kernel === "registers" ? 40 : 60, seed: 7 },
       );
-      await device.dispose();
     },
-  });
+  );
 }
