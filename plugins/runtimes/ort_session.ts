@@ -1,5 +1,5 @@
 /**
- * What the ONNX Runtime packages have in common: tensors back and forth, and checked inputs.
+ * What the ONNX Runtime packages have in common: tensors back and forth, checked before.
  *
  * @module
  */
@@ -9,10 +9,18 @@ import type {
   Tensor as OrtTensor,
   TensorConstructor,
 } from "onnxruntime-common";
-import { DeviceLostError, ModelError, ShapeError } from "../../lib/errors.ts";
+import {
+  DeviceError,
+  DeviceLostError,
+  ModelError,
+  OptionError,
+  ShapeError,
+} from "../../lib/errors.ts";
 import type { Session } from "../../lib/runtime.ts";
-import { type DType, formatShape, HostTensor, type Tensor } from "../../lib/tensor.ts";
+import { type DType, formatShape, HostTensor, sizeOf, type Tensor } from "../../lib/tensor.ts";
+import { KernelContext } from "../../kernels/dispatch/context.ts";
 import { GpuTensor } from "../../kernels/dispatch/gpu_tensor.ts";
+import { checkInputs, checkOutputs, type NamedTensors } from "./check_tensors.ts";
 
 /** The part of an ONNX Runtime package that the engines use. */
 export interface Ort {
@@ -44,16 +52,46 @@ export function modelError(error: unknown, bytes: number): ModelError {
   );
 }
 
-const dtypes: ReadonlySet<string> = new Set<DType>(
-  ["float32", "float64", "float16", "int32", "int64", "uint8", "bool"],
-);
+const elementBytes: Readonly<Record<DType, number>> = {
+  float32: 4,
+  float64: 8,
+  float16: 2,
+  int32: 4,
+  int64: 8,
+  uint8: 1,
+  bool: 1,
+};
 
 function isDType(type: string): type is DType {
-  return dtypes.has(type);
+  return Object.hasOwn(elementBytes, type);
 }
+
+/** Checks a bound on threads. */
+export function checkThreads(threads: number | undefined): void {
+  if (threads !== undefined && !(Number.isSafeInteger(threads) && threads >= 1)) {
+    throw new OptionError(`threads is ${threads}; must be a positive integer`);
+  }
+}
+
+/** How long a failure may precede the report of the lost device that caused it, in ms. */
+const lossDelay = 2000;
 
 /** Runs a task, perhaps after others. */
 export type Exclusively = <T>(task: () => Promise<T>) => Promise<T>;
+
+/** What differs between the packages. */
+export interface OrtSessionOptions {
+  /** The device whose buffers it takes and gives; left out on the CPU. */
+  gpu?: GPUDevice;
+  /** Why the device is gone; null while it lives. */
+  isLost?: () => string | null;
+  /** Called when a run fails because the device has gone away. */
+  onLossInRun?: () => void;
+  /** Runs a task after those before it, where the package can't overlap them. */
+  exclusively?: Exclusively;
+  /** Whether the package writes to host tensors that it is given for outputs. */
+  writesToHost?: boolean;
+}
 
 /** A {@linkcode Session} over an ONNX Runtime session; on a device when `gpu` is given. */
 export class OrtSession implements Session {
@@ -65,28 +103,25 @@ export class OrtSession implements Session {
   readonly #session: InferenceSession;
   readonly #gpu: GPUDevice | null;
   readonly #isLost: () => string | null;
+  readonly #onLossInRun: () => void;
   readonly #exclusively: Exclusively;
+  readonly #writesToHost: boolean;
   #disposed = false;
+  #failure: string | null = null;
 
   /**
    * @param ort The package that made `session`.
    * @param session The loaded model.
-   * @param gpu The device whose buffers it takes and gives; null on the CPU.
-   * @param isLost Why the device is gone; null while it lives.
-   * @param exclusively Runs a task after those before it, where the package can't overlap them.
+   * @param options What differs between the packages.
    */
-  constructor(
-    ort: Ort,
-    session: InferenceSession,
-    gpu: GPUDevice | null = null,
-    isLost: () => string | null = () => null,
-    exclusively: Exclusively = (task) => task(),
-  ) {
+  constructor(ort: Ort, session: InferenceSession, options: OrtSessionOptions = {}) {
     this.#ort = ort;
     this.#session = session;
-    this.#gpu = gpu;
-    this.#isLost = isLost;
-    this.#exclusively = exclusively;
+    this.#gpu = options.gpu ?? null;
+    this.#isLost = options.isLost ?? (() => null);
+    this.#onLossInRun = options.onLossInRun ?? (() => {});
+    this.#exclusively = options.exclusively ?? ((task) => task());
+    this.#writesToHost = options.writesToHost ?? false;
     this.inputNames = session.inputNames;
     this.outputNames = session.outputNames;
   }
@@ -94,26 +129,29 @@ export class OrtSession implements Session {
   /**
    * Executes the graph once.
    *
-   * @throws {ShapeError} If an input is missing, unknown, or of another type or shape than declared.
+   * @throws {ShapeError} If an input is missing, unknown, or of another type or shape than declared;
+   * or a given output unknown or of another type or shape.
+   * @throws {OptionError} If a given output shares memory with an input or another output, or is on
+   * a device where the engine has none.
+   * @throws {DeviceError} If a tensor is in the memory of another device.
    * @throws {DeviceLostError} If the device has gone away.
    * @throws {ModelError} If an operator fails.
    */
-  async run(inputs: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>> {
-    if (this.#disposed) throw new ModelError("the session was disposed of; load the model again");
-    this.#assertAlive();
-    this.#check(inputs);
+  async run(inputs: NamedTensors, outputs: NamedTensors = {}): Promise<Record<string, Tensor>> {
+    this.#assertUsable();
+    const sizes = checkInputs(this.#session.inputMetadata, inputs);
+    const certain = checkOutputs(this.#session.outputMetadata, outputs, inputs, sizes);
+    this.#checkPlaces("input", inputs);
+    this.#checkPlaces("output", outputs);
     const feeds: Record<string, OrtTensor> = {};
     for (const name of this.inputNames) feeds[name] = await this.#toOrt(inputs[name]!);
-    let results: InferenceSession.ReturnType;
-    try {
-      results = await this.#exclusively(() => this.#session.run(feeds));
-    } catch (error) {
-      this.#assertAlive();
-      throw new ModelError(`the model failed while running: ${reason(error)}`, { cause: error });
+    const fetches: Record<string, OrtTensor | null> = {};
+    for (const name of this.outputNames) {
+      const given = certain.has(name) ? outputs[name]! : null;
+      fetches[name] = given && this.#isWrittenInPlace(given) ? await this.#toOrt(given) : null;
     }
-    const outputs: Record<string, Tensor> = {};
-    for (const name of this.outputNames) outputs[name] = this.#fromOrt(name, results[name]!);
-    return outputs;
+    const results = await this.#exclusively(() => this.#execute(feeds, fetches));
+    return await this.#collect(results, fetches, outputs);
   }
 
   /** Frees the session; a second call does nothing. */
@@ -123,56 +161,135 @@ export class OrtSession implements Session {
     await this.#exclusively(() => this.#session.release());
   }
 
-  #assertAlive(): void {
+  #assertUsable(): void {
+    if (this.#disposed) throw new ModelError("the session was disposed of; load the model again");
     const lost = this.#isLost();
     if (lost !== null) throw new DeviceLostError(lost);
+    if (this.#failure !== null) throw new ModelError(this.#failure);
   }
 
-  /** ONNX Runtime's own complaints differ between packages and don't always name the input. */
-  #check(inputs: Readonly<Record<string, Tensor>>): void {
-    const takes = () => `the model takes ${this.inputNames.map((n) => `"${n}"`).join(", ")}`;
-    for (const name of Object.keys(inputs)) {
-      if (!this.inputNames.includes(name)) throw new ShapeError(`input "${name}": ${takes()}`);
+  async #execute(
+    feeds: Record<string, OrtTensor>,
+    fetches: Record<string, OrtTensor | null>,
+  ): Promise<InferenceSession.ReturnType> {
+    this.#assertUsable();
+    // A loss that is noticed only in the run leaves onnxruntime-web broken.
+    if (this.#gpu) await KernelContext.of(this.#gpu).assertAlive();
+    try {
+      return await this.#session.run(feeds, fetches);
+    } catch (error) {
+      const why = reason(error);
+      if (this.#gpu) {
+        // Seen with onnxruntime-web 1.30: the next run of this session would never end.
+        this.#failure = `the model failed in an earlier run on WebGPU (${why}); load it again`;
+        const lost = await this.#awaitLoss(this.#gpu);
+        if (lost !== null) {
+          this.#onLossInRun();
+          throw lost;
+        }
+      }
+      throw new ModelError(`the model failed while running: ${why}`, { cause: error });
     }
-    const sizes = new Map<string, { size: number; input: string }>();
-    for (const meta of this.#session.inputMetadata) {
-      const tensor = inputs[meta.name];
-      if (!tensor) throw new ShapeError(`input "${meta.name}" is missing: ${takes()}`);
-      if (!meta.isTensor) continue;
-      if (tensor.dtype !== meta.type) {
-        throw new ShapeError(`input "${meta.name}" is ${tensor.dtype}; must be ${meta.type}`);
-      }
-      const { shape } = tensor;
-      const fits = shape.length === meta.shape.length &&
-        meta.shape.every((dim, i) => typeof dim === "string" || dim === shape[i]);
-      if (!fits) {
-        throw new ShapeError(
-          `input "${meta.name}" has shape ${formatShape(shape)}; must be ${
-            formatShape(meta.shape)
-          }`,
-        );
-      }
-      meta.shape.forEach((dim, i) => {
-        if (typeof dim !== "string" || dim === "") return;
-        const size = shape[i]!;
-        const first = sizes.get(dim);
-        if (!first) sizes.set(dim, { size, input: meta.name });
-        else if (first.size !== size) {
-          throw new ShapeError(
-            `input "${meta.name}" has shape ${
-              formatShape(shape)
-            } where ${dim} = ${size}, but input "${first.input}" has ${dim} = ${first.size}; must agree`,
+  }
+
+  /** After a failure: the loss of the device that would explain it. */
+  async #awaitLoss(gpu: GPUDevice): Promise<DeviceLostError | null> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const patience = new Promise<null>((resolve) => timer = setTimeout(resolve, lossDelay, null));
+    const info = await Promise.race([gpu.lost, patience]);
+    clearTimeout(timer);
+    if (info === null) return null;
+    return new DeviceLostError(
+      this.#isLost() ?? `the WebGPU device was lost (${info.message || info.reason})`,
+    );
+  }
+
+  #checkPlaces(kind: "input" | "output", tensors: NamedTensors): void {
+    for (const [name, tensor] of Object.entries(tensors)) {
+      if (kind === "output" && !(tensor instanceof HostTensor)) {
+        const where = this.#gpu === null ? "the model runs on the CPU" : "WebGPU has no float64";
+        if (!(tensor instanceof GpuTensor)) {
+          throw new OptionError(`output "${name}" must be a HostTensor or a GpuTensor`);
+        }
+        if (this.#gpu === null || tensor.dtype === "float64") {
+          throw new OptionError(
+            `output "${name}" is on a WebGPU device, but ${where}; must be a HostTensor`,
           );
         }
+      }
+      if (this.#gpu && tensor instanceof GpuTensor && tensor.gpu !== this.#gpu) {
+        throw new DeviceError(
+          `${kind} "${name}" is in the memory of another WebGPU device than the model; ` +
+            "read it to the host first",
+        );
+      }
+    }
+  }
+
+  #isWrittenInPlace(tensor: Tensor): boolean {
+    return isOnDevice(tensor) || (this.#writesToHost && tensor instanceof HostTensor);
+  }
+
+  /** The results as tensors: the given ones where there are any. */
+  async #collect(
+    results: InferenceSession.ReturnType,
+    fetches: Readonly<Record<string, OrtTensor | null>>,
+    outputs: NamedTensors,
+  ): Promise<Record<string, Tensor>> {
+    const tensors: Record<string, Tensor> = {};
+    const copies: [name: string, made: Tensor][] = [];
+    for (const name of this.outputNames) {
+      const given = outputs[name];
+      if (fetches[name]) {
+        tensors[name] = given!;
+        if (given instanceof HostTensor) freeCopy(results[name]!, given);
+        continue;
+      }
+      tensors[name] = this.#fromOrt(name, results[name]!);
+      if (given) copies.push([name, tensors[name]]);
+    }
+    try {
+      for (const [name, { shape }] of copies) {
+        const given = outputs[name]!;
+        if (shape.length === given.shape.length && shape.every((n, i) => n === given.shape[i])) {
+          continue;
+        }
+        throw new ShapeError(
+          `output "${name}" has shape ${formatShape(given.shape)}; must be ${formatShape(shape)}`,
+        );
+      }
+      await Promise.all(copies.map(([name, made]) => this.#copy(made, outputs[name]!)));
+    } catch (error) {
+      for (const [name, tensor] of Object.entries(tensors)) {
+        if (tensor !== outputs[name]) tensor.dispose();
+      }
+      throw error;
+    }
+    for (const [name, made] of copies) {
+      made.dispose();
+      tensors[name] = outputs[name]!;
+    }
+    return tensors;
+  }
+
+  /** Copies a result to the tensor that was given for it, of the same type and shape. */
+  async #copy(made: Tensor, given: Tensor): Promise<void> {
+    if (given instanceof HostTensor) {
+      // The two have the same element type, of which TypeScript knows nothing here.
+      (given.data as Uint8Array).set(await made.read() as Uint8Array);
+    } else if (made instanceof GpuTensor && given instanceof GpuTensor) {
+      const { gpu, dtype, shape } = given;
+      const bytes = Math.ceil(sizeOf(shape) * elementBytes[dtype as DType] / 4) * 4;
+      await KernelContext.of(gpu).guard("copy of an output", () => {
+        const encoder = gpu.createCommandEncoder();
+        encoder.copyBufferToBuffer(made.buffer, 0, given.buffer, 0, bytes);
+        gpu.queue.submit([encoder.finish()]);
       });
     }
   }
 
   async #toOrt(tensor: Tensor): Promise<OrtTensor> {
-    if (
-      this.#gpu && tensor instanceof GpuTensor && tensor.gpu === this.#gpu &&
-      tensor.dtype !== "float64"
-    ) {
+    if (this.#gpu && isOnDevice(tensor)) {
       return this.#ort.Tensor.fromGpuBuffer(tensor.buffer, {
         dataType: tensor.dtype,
         dims: tensor.shape,
@@ -202,4 +319,18 @@ export class OrtSession implements Session {
     }
     return new HostTensor(type, dims, data);
   }
+}
+
+/** On a device, and of a type that ONNX Runtime takes there. */
+function isOnDevice(tensor: Tensor): tensor is GpuTensor<Exclude<DType, "float64">> {
+  return tensor instanceof GpuTensor && tensor.dtype !== "float64";
+}
+
+/**
+ * The native binding writes to a tensor that it is given, and yet returns a copy of it, whose memory
+ * the garbage collector would get round to much later.
+ */
+function freeCopy(result: OrtTensor, given: HostTensor): void {
+  const { buffer } = result.data as HostTensor["data"];
+  if (buffer instanceof ArrayBuffer && buffer !== given.data.buffer) buffer.transfer?.(0);
 }
