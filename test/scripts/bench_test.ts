@@ -200,3 +200,21 @@ Deno.test("bench: a row has all of its fields", async () => {
     peer: "checkFinite off",
   });
 });
+
+Deno.test("bench: a peer that takes too long is named in a row with our own time", async () => {
+  const rows: KernelRow[] = [];
+  await benchKernels({
+    devices: ["cpu"],
+    filter: "gfa checkFinite",
+    quick: true,
+    budget: { ...tiny, limit: 0 },
+    threads: 1,
+    say: () => {},
+    report: (row) => rows.push(row),
+  });
+  assert.equal(rows.length, 1);
+  const [{ ms, peerMs, ratio, rounds, note, peer }] = rows as [KernelRow];
+  assert.ok(ms! > 0 && rounds >= 1);
+  assert.deepEqual({ peerMs, ratio, peer }, { peerMs: null, ratio: null, peer: "checkFinite off" });
+  assert.match(note!, /^left out, its first run took /);
+});
