@@ -18,7 +18,7 @@ import {
 } from "../../lib/errors.ts";
 import type { Session } from "../../lib/runtime.ts";
 import { type DType, formatShape, HostTensor, sizeOf, type Tensor } from "../../lib/tensor.ts";
-import { KernelContext } from "../../kernels/dispatch/context.ts";
+import { KernelContext, tensorUsage } from "../../kernels/dispatch/context.ts";
 import { GpuTensor } from "../../kernels/dispatch/gpu_tensor.ts";
 import { checkInputs, checkOutputs, type NamedTensors } from "./check_tensors.ts";
 
@@ -144,14 +144,25 @@ export class OrtSession implements Session {
     this.#checkPlaces("input", inputs);
     this.#checkPlaces("output", outputs);
     const feeds: Record<string, OrtTensor> = {};
-    for (const name of this.inputNames) feeds[name] = await this.#toOrt(inputs[name]!);
     const fetches: Record<string, OrtTensor | null> = {};
-    for (const name of this.outputNames) {
-      const given = certain.has(name) ? outputs[name]! : null;
-      fetches[name] = given && this.#isWrittenInPlace(given) ? await this.#toOrt(given) : null;
+    const padded: GpuTensor[] = [];
+    try {
+      for (const name of this.inputNames) {
+        let tensor = inputs[name]!;
+        if (this.#gpu && isOnDevice(tensor) && !isPadded(tensor)) {
+          padded.push(tensor = await pad(tensor));
+        }
+        feeds[name] = await this.#toOrt(tensor);
+      }
+      for (const name of this.outputNames) {
+        const given = certain.has(name) ? outputs[name]! : null;
+        fetches[name] = given && this.#isWrittenInPlace(given) ? await this.#toOrt(given) : null;
+      }
+      const results = await this.#exclusively(() => this.#execute(feeds, fetches));
+      return await this.#collect(results, fetches, outputs);
+    } finally {
+      for (const tensor of padded) tensor.dispose();
     }
-    const results = await this.#exclusively(() => this.#execute(feeds, fetches));
-    return await this.#collect(results, fetches, outputs);
   }
 
   /** Frees the session; a second call does nothing. */
@@ -227,7 +238,9 @@ export class OrtSession implements Session {
   }
 
   #isWrittenInPlace(tensor: Tensor): boolean {
-    return isOnDevice(tensor) || (this.#writesToHost && tensor instanceof HostTensor);
+    return tensor instanceof HostTensor
+      ? this.#writesToHost
+      : isOnDevice(tensor) && isPadded(tensor);
   }
 
   /** The results as tensors: the given ones where there are any. */
@@ -278,13 +291,7 @@ export class OrtSession implements Session {
       // The two have the same element type, of which TypeScript knows nothing here.
       (given.data as Uint8Array).set(await made.read() as Uint8Array);
     } else if (made instanceof GpuTensor && given instanceof GpuTensor) {
-      const { gpu, dtype, shape } = given;
-      const bytes = Math.ceil(sizeOf(shape) * elementBytes[dtype as DType] / 4) * 4;
-      await KernelContext.of(gpu).guard("copy of an output", () => {
-        const encoder = gpu.createCommandEncoder();
-        encoder.copyBufferToBuffer(made.buffer, 0, given.buffer, 0, bytes);
-        gpu.queue.submit([encoder.finish()]);
-      });
+      await copyOnDevice("output", made, given.buffer);
     }
   }
 
@@ -324,6 +331,43 @@ export class OrtSession implements Session {
 /** On a device, and of a type that ONNX Runtime takes there. */
 function isOnDevice(tensor: Tensor): tensor is GpuTensor<Exclude<DType, "float64">> {
   return tensor instanceof GpuTensor && tensor.dtype !== "float64";
+}
+
+function bytesOf({ dtype, shape }: Tensor): number {
+  return sizeOf(shape) * elementBytes[dtype];
+}
+
+/** ONNX Runtime's kernels take four numbers at a time, and drop the last ones of a shorter buffer. */
+const padding = 16;
+
+function isPadded(tensor: GpuTensor): boolean {
+  return tensor.buffer.size >= Math.ceil(bytesOf(tensor) / padding) * padding;
+}
+
+/** A copy whose buffer is long enough for ONNX Runtime. */
+async function pad(tensor: GpuTensor): Promise<GpuTensor> {
+  const { gpu, dtype, shape } = tensor;
+  const context = KernelContext.of(gpu);
+  const bytes = Math.ceil(bytesOf(tensor) / padding) * padding;
+  const buffer = context.createBuffer("padded input", bytes, tensorUsage);
+  const copy = GpuTensor.wrap(gpu, buffer, dtype, shape, () => context.destroyBuffer(buffer));
+  try {
+    await copyOnDevice("input", tensor, buffer);
+    return copy;
+  } catch (error) {
+    copy.dispose();
+    throw error;
+  }
+}
+
+/** Copies a tensor's elements to a buffer on the same device. */
+async function copyOnDevice(what: string, tensor: GpuTensor, to: GPUBuffer): Promise<void> {
+  const { gpu, buffer } = tensor;
+  await KernelContext.of(gpu).guard(`copy of an ${what}`, () => {
+    const encoder = gpu.createCommandEncoder();
+    encoder.copyBufferToBuffer(buffer, 0, to, 0, Math.ceil(bytesOf(tensor) / 4) * 4);
+    gpu.queue.submit([encoder.finish()]);
+  });
 }
 
 /**
