@@ -25,6 +25,7 @@ import {
 import interleaveWgsl from "./interleave.wgsl" with { type: "text" };
 import labelWgsl from "./label.wgsl" with { type: "text" };
 import pruneWgsl from "./prune.wgsl" with { type: "text" };
+import tilesWgsl from "./tiles.wgsl" with { type: "text" };
 import topWgsl from "./top.wgsl" with { type: "text" };
 
 /** Units of pixels along a side of a tile, which is what one workgroup labels. */
@@ -663,7 +664,8 @@ async function makePipelines(
   const label = (block: number) => {
     const constants = { side: plan.unitSide, block };
     const values = Object.entries(constants);
-    const code = values.map(([name, value]) => `const ${name} = ${value}u;\n`).join("") + labelWgsl;
+    const code = values.map(([name, value]) => `const ${name} = ${value}u;\n`).join("") +
+      tilesWgsl + labelWgsl;
     return context.pipeline(`classification/label ${Object.values(constants)}`, code);
   };
   const [interleaveMasks, interleaveProbabilities, top, prune, single, several] = await Promise.all(
@@ -671,7 +673,7 @@ async function makePipelines(
       interleave(halfMasks),
       interleave(halfProbabilities),
       context.pipeline("classification/top", topWgsl),
-      context.pipeline("classification/prune", pruneWgsl),
+      context.pipeline("classification/prune", tilesWgsl + pruneWgsl),
       label(1),
       label(blockSize),
     ],

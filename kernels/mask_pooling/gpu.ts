@@ -5,7 +5,7 @@
  */
 import { formatShape, sizeOf, type Tensor } from "../../lib/tensor.ts";
 import { BufferPool } from "../dispatch/buffer_pool.ts";
-import { f32, u32 } from "../dispatch/command_list.ts";
+import { f32, type Param, u32 } from "../dispatch/command_list.ts";
 import { KernelContext } from "../dispatch/context.ts";
 import { GpuTensor } from "../dispatch/gpu_tensor.ts";
 import { elementTypeOn, type GpuElements, toGpuElements } from "../dispatch/operand.ts";
@@ -35,7 +35,7 @@ import {
 
 const dtypes = ["float32", "float16"] as const;
 
-/** Rows of cells that an invocation of `weights.wgsl` and `slope.wgsl` handles. */
+/** Rows of cells that an invocation of `cells.wgsl` visits. */
 const rowsPerPart = 8;
 
 /** A tensor on the device. */
@@ -317,10 +317,7 @@ export class GpuMaskPooling implements Disposable {
     program.kernel(
       weightsKernel(grid.vector, grid.resized, maskLogits.type),
       Math.ceil(planes * grid.parts / 64),
-      [
-        ...planeParams(sizes, grid, planes, logits.offset),
-        u32(this.#options.mode === "soft" ? 1 : 0),
-      ],
+      cellParams(sizes, grid, planes, logits.offset, { soft: this.#options.mode === "soft" }),
       [logits.place, weights.values, weights.partAreas],
     );
     return weights;
@@ -367,10 +364,9 @@ export class GpuMaskPooling implements Disposable {
     program.kernel(
       slopeKernel(grid.vector, grid.resized, maskLogits.type),
       Math.ceil(planes * grid.parts / 64),
-      [
-        ...planeParams(sizes, grid, planes, logits.offset),
-        u32(target.offset / (grid.vector ? 4 : 1)),
-      ],
+      cellParams(sizes, grid, planes, logits.offset, {
+        resultOffset: target.offset / (grid.vector ? 4 : 1),
+      }),
       [logits.place, byWeight, correction, target.place],
     );
     if (!grid.resized) return;
@@ -512,13 +508,18 @@ function gridOf({ height, width, maskHeight, maskWidth }: MaskPoolingSizes): Gri
   return { vector, resized, pixels, cells, rows, columns, parts };
 }
 
-/** What `weights.wgsl` and `slope.wgsl` begin their parameters with. */
-function planeParams(sizes: MaskPoolingSizes, grid: Grid, planes: number, offset: number) {
+/** The parameters of `cells.wgsl`. */
+function cellParams(
+  { maskHeight, maskWidth, height, width }: MaskPoolingSizes,
+  grid: Grid,
+  planes: number,
+  offset: number,
+  { soft = false, resultOffset = 0 }: { soft?: boolean; resultOffset?: number },
+): Param[] {
   // Logits of the same size are bound as cells.
   const perCell = grid.vector && !grid.resized ? 4 : 1;
-  const { maskHeight, maskWidth, height, width } = sizes;
   return [
     ...[planes, grid.cells, grid.rows, grid.columns, grid.parts, offset / perCell],
-    ...[maskHeight, maskWidth, height, width],
+    ...[maskHeight, maskWidth, height, width, Number(soft), resultOffset],
   ].map(u32);
 }

@@ -17,31 +17,10 @@ import { Rng } from "../../lib/rng.ts";
 import type { Device } from "../../lib/runtime.ts";
 import { float32, HostTensor, sizeOf, type Tensor } from "../../lib/tensor.ts";
 import { acquireDevice } from "../../plugins/runtimes/mod.ts";
-import { gfaInput, maskPoolingInput } from "./arbitraries.ts";
+import { gfaCase, gfaInput, maskPoolingInput, poolingCase } from "./arbitraries.ts";
 import { float32Tolerance, laws } from "./laws.ts";
 
 const cases = Number(Deno.env.get("OVS_KERNEL_CASES") ?? 20);
-
-const gfaCase = {
-  clips: 5,
-  queries: 4,
-  channels: 8,
-  kind: "normal",
-  seed: 3,
-  omega: 0.5,
-  lambda: 5,
-} as const;
-const poolingCase = {
-  mode: "soft",
-  channels: 8,
-  height: 6,
-  width: 7,
-  masks: 5,
-  maskHeight: 12,
-  maskWidth: 14,
-  kind: "normal",
-  seed: 4,
-} as const;
 
 function random(rng: Rng, shape: readonly number[]): HostTensor<"float32"> {
   return float32(shape, Float32Array.from({ length: sizeOf(shape) }, () => rng.normal()));

@@ -6,7 +6,7 @@ import { gfaReference } from "../../kernels/gfa/reference.ts";
 import { MaskPooling, maskPooling } from "../../kernels/mask_pooling/mask_pooling.ts";
 import { DeviceError, DeviceLostError } from "../../lib/errors.ts";
 import { float32 } from "../../lib/tensor.ts";
-import { gfaInput, maskPoolingInput } from "./arbitraries.ts";
+import { gfaCase, gfaInput, maskPoolingInput, poolingCase } from "./arbitraries.ts";
 import { kernelConformance } from "./conformance.ts";
 import { acquireGpu, type OnGpu, onGpu } from "./on_gpu.ts";
 
@@ -15,27 +15,6 @@ const cases = Number(Deno.env.get("OVS_KERNEL_CASES") ?? 8);
 function gpuTest(name: string, body: (on: OnGpu) => Promise<void> | void): void {
   onGpu(`WebGPU: ${name}`, body);
 }
-
-const gfaCase = {
-  clips: 5,
-  queries: 4,
-  channels: 8,
-  kind: "normal",
-  seed: 3,
-  omega: 0.5,
-  lambda: 5,
-} as const;
-const poolingCase = {
-  mode: "soft",
-  channels: 8,
-  height: 6,
-  width: 7,
-  masks: 5,
-  maskHeight: 12,
-  maskWidth: 14,
-  kind: "normal",
-  seed: 4,
-} as const;
 
 gpuTest("the kernels obey their laws", async ({ device }) => {
   const results = await kernelConformance(device, 2025, cases);
@@ -163,7 +142,10 @@ gpuTest(
     const fuser = new Gfa(device, gfaCase);
     const out = await fuser.run(input);
     const expected = await out.clip.read();
-    const late = fuser.run(input).then(async (result) => await result.clip.read());
+    const late = fuser.run(input).then(async (result) => {
+      using late = result;
+      return await late.clip.read();
+    });
     gpu.destroy();
     // In flight when the device goes: either it was quick enough, or it says why.
     await late.then(
