@@ -6,7 +6,24 @@
  */
 import type { Tensor } from "./tensor.ts";
 
-/** A loaded ONNX graph. Whoever loads it disposes of it. */
+/**
+ * A loaded ONNX graph. Whoever loads it disposes of it.
+ *
+ * @example
+ * ```ts
+ * import { acquireDevice, float32 } from "@ovstage/ovstage";
+ * import { Graph, ops } from "@ovstage/ovstage/graph";
+ * const graph = new Graph("twice");
+ * const x = graph.input("x", ["N"]);
+ * graph.output("y", ops.add(x, x));
+ * await using device = await acquireDevice("cpu");
+ * const session = await device.engine.load(graph.toOnnx());
+ * const y = float32([2]); // serves every run
+ * await session.run({ x: float32([2], Float32Array.of(1, 2)) }, { y });
+ * console.log(y.data); // [2, 4]
+ * await session.dispose();
+ * ```
+ */
 export interface Session {
   /** Names of the graph's inputs. */
   readonly inputNames: readonly string[];

@@ -34,9 +34,10 @@ export interface OrtNodeOptions {
 
 /**
  * The engine over `onnxruntime-node`: graph optimisation on, operators one after another, memory
- * arena on.
+ * arena on, memory patterns off.
  *
  * @throws {DeviceError} If the package is missing or has no build for this machine.
+ * @throws {OptionError} If the number of threads is no positive integer.
  */
 export async function ortNodeEngine(options: OrtNodeOptions = {}): Promise<Engine> {
   checkThreads(options.threads);
@@ -56,6 +57,9 @@ export async function ortNodeEngine(options: OrtNodeOptions = {}): Promise<Engin
         // Planning all buffers as one block keeps that block beside the chunks of the first run: a
         // training step of ConvNeXt-T took 1.5 times the memory, and no less time.
         enableMemPattern: false,
+        // Threads that wait busily for the next operator are left to do so within a run. After it they
+        // would take the CPU from whatever comes next, such as another session's run.
+        extra: { session: { force_spinning_stop: "1" } },
         // Errors reach the caller as exceptions; warnings are about the graph's authors.
         logSeverityLevel: 4,
         ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
