@@ -47,8 +47,8 @@ export interface OrtWebOptions {
   /** Why the device is gone; null while it lives. */
   isLost?: () => string | null;
   /**
-   * Upper bound on WebAssembly threads; more than one need a page that is cross-origin isolated. The
-   * pool is made with the first session of the page, or process, and serves all others.
+   * Upper bound on WebAssembly threads; only a page that is cross-origin isolated has more than one.
+   * The pool is made with the first session of the page, or process, and serves all others.
    */
   threads?: number;
   /** The folder, as a URL ending in "/", that holds ONNX Runtime's `.wasm` and `.mjs` files. */
@@ -70,7 +70,8 @@ export async function ortWebEngine(options: OrtWebOptions = {}): Promise<Engine>
   const ort = await (library ??= importLibrary());
   if (options.wasmPaths !== undefined) ort.env.wasm.wasmPaths = options.wasmPaths;
   if (threads !== undefined) {
-    if (pool === null) ort.env.wasm.numThreads = threads;
+    // Without isolation there are no threads, and asking for them fails.
+    if (pool === null) ort.env.wasm.numThreads = globalThis.crossOriginIsolated ? threads : 1;
     else if (pool > threads) {
       throw new OptionError(
         `threads is ${threads}, but ONNX Runtime's WebAssembly has ${pool} since its first session; ` +

@@ -26,7 +26,7 @@ function* numbers(data: HostTensor["data"]): Generator<number> {
   for (const value of data) yield Number(value);
 }
 
-const engines: readonly Engine[] = [await ortNodeEngine(), await ortWebEngine()];
+const engines: readonly Engine[] = [await ortNodeEngine(), await ortWebEngine({ threads: 2 })];
 
 for (const engine of engines) {
   const kind = engine.name.split(" ")[0];
