@@ -33,7 +33,7 @@ export {
  * or at most 2⁻¹⁰⁰, is void.
  *
  * Neither C×H×W nor, on WebGPU, N×H×W is ever stored: beside inputs and outputs, memory does not grow
- * with C. Over a tile of pixels every sigmoid lies between bounds, which prove that most classes can't
+ * with C but for a copy of the probabilities, of 64 MiB at most. Over a tile of pixels every sigmoid lies between bounds, which prove that most classes can't
  * win there; only the rest are scored, pixel by pixel, in float32. The margin covers rounding, so that
  * leaving classes out changes no label and no score. Inputs that a binding can't hold are taken in
  * parts: masks by strips of the image, probabilities by ranges of classes.
