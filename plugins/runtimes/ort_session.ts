@@ -255,7 +255,7 @@ export class OrtSession implements Session {
       const given = outputs[name];
       if (fetches[name]) {
         tensors[name] = given!;
-        if (given instanceof HostTensor) freeCopy(results[name]!, given);
+        if (given instanceof HostTensor) free(results[name]!.data as HostTensor["data"], given);
         continue;
       }
       tensors[name] = this.#fromOrt(name, results[name]!);
@@ -279,8 +279,10 @@ export class OrtSession implements Session {
       throw error;
     }
     for (const [name, made] of copies) {
+      const given = outputs[name]!;
+      if (made instanceof HostTensor) free(made.data, given);
       made.dispose();
-      tensors[name] = outputs[name]!;
+      tensors[name] = given;
     }
     return tensors;
   }
@@ -371,10 +373,10 @@ async function copyOnDevice(what: string, tensor: GpuTensor, to: GPUBuffer): Pro
 }
 
 /**
- * The native binding writes to a tensor that it is given, and yet returns a copy of it, whose memory
- * the garbage collector would get round to much later.
+ * Frees the memory of a result whose elements are in a given tensor: the garbage collector would get
+ * round to it much later. The native binding returns such copies although it has written in place.
  */
-function freeCopy(result: OrtTensor, given: HostTensor): void {
-  const { buffer } = result.data as HostTensor["data"];
-  if (buffer instanceof ArrayBuffer && buffer !== given.data.buffer) buffer.transfer?.(0);
+function free({ buffer }: HostTensor["data"], given: Tensor): void {
+  const isGivenOne = given instanceof HostTensor && given.data.buffer === buffer;
+  if (buffer instanceof ArrayBuffer && !isGivenOne) buffer.transfer?.(0);
 }
