@@ -265,7 +265,7 @@ export class DecoderLoss {
     const single = (rows: Value) => ops.reshape(rows, [pairs, 1, side, side]);
     const chosen = choosePoints(
       single(logits),
-      shared("candidates", candidates)!,
+      shared("candidates", candidates),
       shared("randomPoints", random),
       uncertain,
     );

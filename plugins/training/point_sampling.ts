@@ -17,7 +17,7 @@ export function pointCounts({ count, oversample, importance }: PointsConfig): {
 } {
   const uncertain = Math.floor(importance * count);
   return {
-    candidates: Math.max(uncertain, Math.floor(oversample * count)),
+    candidates: uncertain === 0 ? 0 : Math.max(uncertain, Math.floor(oversample * count)),
     uncertain,
     random: count - uncertain,
   };
@@ -80,18 +80,18 @@ export function sampleDifferentiably(maps: Value, points: Value): Value {
  * are drawn without looking. Gradients don't pass.
  *
  * @param logits M×1×h×w mask logits.
- * @param candidates M×S×1×2 uniform points.
+ * @param candidates M×S×1×2 uniform points; null where none is chosen of them.
  * @param random M×R×1×2 more of them; null where importance is 1.
  * @param uncertain How many candidates are chosen.
  * @returns M×(uncertain + R)×1×2.
  */
 export function choosePoints(
   logits: Value,
-  candidates: Value,
+  candidates: Value | null,
   random: Value | null,
   uncertain: number,
 ): Value {
-  if (uncertain === 0) return random!;
+  if (candidates === null) return random!;
   const [maps, count] = candidates.shape as [number, number];
   const values = ops.reshape(sampleAt(ops.stopGradient(logits), candidates), [maps, count]);
   const { indices } = ops.topK(ops.neg(ops.abs(values)), uncertain, 1);

@@ -187,3 +187,26 @@ Deno.test("weights of the loss: without a term its gradient is gone", () =>
       assert.ok(one.grads.some((g) => g !== 0), part);
     }
   }));
+
+Deno.test("mask losses at points: a resumed run ends with the bytes of an undisturbed one", () =>
+  withFolder(async (root) => {
+    const config = (name: string) =>
+      tinyOvsnet(root, { out: join(root, name), loss: { points: { count: 24 } } });
+    const { checkpoint } = await trainOvsnet(await config("whole"));
+    await trainOvsnet(await config("halves"), { stopAfter: 3 });
+    const resumed = await trainOvsnet(await config("halves"), { resume: true });
+    assert.deepEqual(readFileSync(resumed.checkpoint), readFileSync(checkpoint));
+  }));
+
+Deno.test("mask losses at points: many of them, drawn without looking, tell what all cells tell", () =>
+  withFolder(async (root) => {
+    // Matching by classes alone, and a loss of masks alone.
+    const loss = { dice: 0, class: 0, proxyQuery: 0, proxyClip: 0 };
+    const cells = await gradientOf(root, { loss });
+    const points = { count: 4000, oversample: 1, importance: 0 };
+    const sampled = await gradientOf(root, { loss: { ...loss, points } });
+    assert.ok(Math.abs(sampled.loss - cells.loss) < 0.05 * cells.loss, `${sampled.loss}`);
+    // Uncertain points are where the loss is near ln 2, whatever the mean over all cells is.
+    const hard = await gradientOf(root, { loss: { ...loss, points: { count: 60 } } });
+    assert.ok(hard.loss > 0 && hard.grads.some((g) => g !== 0));
+  }));
