@@ -22,7 +22,7 @@ import { openFolderData } from "./folder_batches.ts";
 import { openRun } from "./open_run.ts";
 import { openSceneData } from "./scene_batches.ts";
 import type { SegmentData } from "./segment_batches.ts";
-import { openTowers, type Towers } from "./towers.ts";
+import { openTowers, type Towers, towersFingerprint } from "./towers.ts";
 import type { OvsnetConfig } from "./train_config.ts";
 import { type RunOptions, type RunResult, train } from "./trainer.ts";
 
@@ -97,7 +97,11 @@ export async function trainOvsnet(
   try {
     return await train({
       config,
-      circumstances: { data: data.fingerprint, kernels: device.gpu === null ? "cpu" : "webgpu" },
+      circumstances: {
+        towers: towersFingerprint(towers),
+        data: data.fingerprint,
+        kernels: device.gpu === null ? "cpu" : "webgpu",
+      },
       params,
       decayMask: layout.decayMask(),
       samples: config.batch,

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -54,6 +55,12 @@ export async function openTowers(encoder: string): Promise<Towers> {
     tokenizer: new TextDecoder().decode(tokenizer),
     maxLength: defaultMaxLength,
   };
+}
+
+/** A digest of both towers: what the decoder learns depends on them. */
+export function towersFingerprint({ imageEncoder, textEncoder, tokenizer }: Towers): string {
+  const hash = createHash("sha256").update(imageEncoder).update(textEncoder).update(tokenizer);
+  return hash.digest("hex").slice(0, 16);
 }
 
 /** The embeddings of names by the text tower, C×D. */
