@@ -19,7 +19,7 @@ import {
   segments,
   vocabulary,
 } from "@ovstage/ovstage";
-import { readTrainConfig, runTraining } from "@ovstage/ovstage/training";
+import { trainFrom } from "@ovstage/ovstage/training";
 
 const [folder = "shapes", steps = "300"] = process.argv.slice(2);
 const classes = ["wall", "red circle", "blue square", "yellow heart"];
@@ -71,7 +71,7 @@ if (!existsSync(folder)) {
   writeFileSync(join(folder, "classes.txt"), classes.join("\n"));
 }
 
-const config = readTrainConfig({
+await trainFrom({
   stage: "ovsnet",
   out: join(folder, "run"),
   seed: 1,
@@ -80,9 +80,8 @@ const config = readTrainConfig({
   data: { kind: "folder", path: folder, classes: join(folder, "classes.txt"), maxSegments: 8 },
   network: { numQueries: 12, width: 64, heads: 4, pixelDepth: 1, depth: 3, maskWidth: 24 },
   log: { every: Math.max(1, Math.floor(Number(steps) / 10)) },
-  validation: { every: Number(steps), size: 12 },
-}, "examples/train_decoder.ts");
-await runTraining(config, {
+  validation: { every: Math.ceil(Number(steps) / 3), size: 12 },
+}, {
   onNote: console.log,
   onProgress({ step, record, secondsLeft }) {
     if (record === null) return;

@@ -6,6 +6,7 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import process from "node:process";
+import { runCommand } from "../../lib/cli/run_command.ts";
 import { firstUnseenSeed } from "../datasets/emoji_scenes/seeds.ts";
 import { SpriteStore } from "../datasets/emoji_scenes/sprites.ts";
 import { stuffCategories } from "../datasets/emoji_scenes/textures.ts";
@@ -92,4 +93,4 @@ if (stage === undefined) {
   console.error(`usage: deno task train ${Object.keys(stages).join("|")}`);
   process.exit(2);
 }
-await stage();
+process.exit(await runCommand(async () => await stage()));

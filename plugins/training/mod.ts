@@ -6,15 +6,18 @@
 export {
   LabelledFolder,
   type LabelledFolderOptions,
+  type LabelledImage,
+  type Split,
 } from "../datasets/labelled_folder/labelled_folder.ts";
-export { type Checkpoint, CheckpointFolder, readCheckpoint } from "./checkpoint.ts";
-export { type MetricsRecord, readMetrics } from "./metrics_log.ts";
-export { runTraining } from "./run_training.ts";
 export {
-  parseTrainConfig,
-  readTrainConfig,
-  type TrainConfig,
-  type TrainConfigInput,
-  trainJsonSchema,
-} from "./train_config.ts";
+  type Checkpoint,
+  CheckpointFolder,
+  type CheckpointFolderOptions,
+  type Json,
+  type JsonObject,
+  readCheckpoint,
+} from "./checkpoint.ts";
+export { type MetricsRecord, readMetrics } from "./metrics_log.ts";
+export { trainFrom } from "./train_document.ts";
+export { trainJsonSchema } from "./train_config.ts";
 export type { RunOptions, RunResult, TrainProgress } from "./trainer.ts";

@@ -1,6 +1,3 @@
-// The schema is the one statement of a config; every type follows from it.
-// deno-lint-ignore-file no-slow-types
-
 /**
  * What defines a run of training: one JSON document, and its schema.
  *
