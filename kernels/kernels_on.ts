@@ -47,7 +47,7 @@ function loadingOnce(engine: Engine): { engine: Engine; dispose(): Promise<void>
         return {
           inputNames: session.inputNames,
           outputNames: session.outputNames,
-          run: (inputs) => session.run(inputs),
+          run: (inputs, outputs) => session.run(inputs, outputs),
           dispose: () => Promise.resolve(),
         };
       },

@@ -6,7 +6,24 @@
  */
 import type { Tensor } from "./tensor.ts";
 
-/** A loaded ONNX graph. Whoever loads it disposes of it. */
+/**
+ * A loaded ONNX graph. Whoever loads it disposes of it.
+ *
+ * @example
+ * ```ts
+ * import { acquireDevice, float32 } from "@ovstage/ovstage";
+ * import { Graph, ops } from "@ovstage/ovstage/graph";
+ * const graph = new Graph("twice");
+ * const x = graph.input("x", ["N"]);
+ * graph.output("y", ops.add(x, x));
+ * await using device = await acquireDevice("cpu");
+ * const session = await device.engine.load(graph.toOnnx());
+ * const y = float32([2]); // serves every run
+ * await session.run({ x: float32([2], Float32Array.of(1, 2)) }, { y });
+ * console.log(y.data); // [2, 4]
+ * await session.dispose();
+ * ```
+ */
 export interface Session {
   /** Names of the graph's inputs. */
   readonly inputNames: readonly string[];
@@ -15,17 +32,35 @@ export interface Session {
   /**
    * Executes the graph once.
    *
-   * @param inputs One tensor for every input name.
-   * @returns One tensor for every output name; the caller owns them.
+   * Results go to new tensors, or to those given as `outputs`, for some or all output names: into
+   * host memory or the memory of the engine's own device, wherever the given tensor is. They may
+   * neither share memory with each other nor with an input. A run that fails leaves anything in
+   * them, and so do two runs at once that are given the same ones.
+   *
+   * @param inputs One tensor for every input name; tensors on the engine's own device are used
+   * where they are, the CPU engines read them back.
+   * @param outputs Tensors of the outputs' types and shapes to write to.
+   * @returns One tensor for every output name, the given ones among them; the caller owns them.
+   * @throws {ShapeError} If a tensor is missing, unknown, or has another type or shape.
+   * @throws {OptionError} If given outputs share memory, or are on a device while the engine is not.
+   * @throws {DeviceError} If a tensor is on another device than the engine's.
+   * @throws {DeviceLostError} If the engine's device has gone away.
+   * @throws {ModelError} If an operator fails. On WebGPU the session can't run again after that.
    */
-  run(inputs: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>>;
+  run(
+    inputs: Readonly<Record<string, Tensor>>,
+    outputs?: Readonly<Record<string, Tensor>>,
+  ): Promise<Record<string, Tensor>>;
   /** Frees the session. */
   dispose(): Promise<void>;
 }
 
 /** Options of {@linkcode Engine.load}. */
 export interface LoadOptions {
-  /** Upper bound on threads inside one operator; the engine's own choice where left out. */
+  /**
+   * Upper bound on threads inside one operator; the engine's own choice where left out. In
+   * WebAssembly all sessions share one pool, whose size the device decides, and this has no effect.
+   */
   threads?: number;
 }
 
@@ -40,6 +75,7 @@ export interface Engine {
    *
    * @param model The bytes of a `.onnx` file.
    * @throws {ModelError} If the bytes are no valid model or use an unsupported operator.
+   * @throws {OptionError} If the number of threads is no positive integer.
    */
   load(model: Uint8Array, options?: LoadOptions): Promise<Session>;
 }

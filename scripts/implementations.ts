@@ -12,8 +12,6 @@ export interface WebGpuImplementation {
   readonly name: string;
   /** What keeps it from running here; null where nothing does. */
   readonly missing: string | null;
-  /** Share of a law's cases that `deno task test` judges there; the slow ones take half. */
-  readonly share: number;
   /** Runs the portable checks there, with arguments for `test/portable/main.ts`. */
   run(args: string[]): Promise<PortableRun>;
   /** Runs what needs no GPU where that one is missing; null where there is nothing to run. */
@@ -34,7 +32,6 @@ export function webgpuImplementations(
   const noSwiftShader = lacks(swiftshader, "SwiftShader (Debian's chromium)");
   const inChromium: WebGpuImplementation = {
     name: "Chromium (Dawn) on SwiftShader",
-    share: 0.5,
     missing: lacks(chromium, "Chromium"),
     run: (args) => runInChromium(chromium!, args),
     runWithoutGpu: null,
@@ -44,14 +41,12 @@ export function webgpuImplementations(
       inChromium,
       {
         name: "Node",
-        share: 1,
         missing: null,
         run: (args) => runInNode(env, args),
         runWithoutGpu: null,
       },
       {
         name: "Deno",
-        share: 1,
         missing: null,
         run: (args) => runInDeno(env, args),
         runWithoutGpu: null,
@@ -62,21 +57,18 @@ export function webgpuImplementations(
     inChromium,
     {
       name: "Node (Dawn) on SwiftShader",
-      share: 0.5,
       missing: noSwiftShader,
       run: (args) => runInNode(icd(swiftshader), args),
       runWithoutGpu: (args) => runInNode(env, ["cpu", ...args]),
     },
     {
       name: "Deno (wgpu) on SwiftShader",
-      share: 0.5,
       missing: noSwiftShader,
       run: (args) => runInDeno(icd(swiftshader), args),
       runWithoutGpu: null,
     },
     {
       name: "Deno (wgpu) on lavapipe",
-      share: 1,
       missing: lacks(lavapipe, "lavapipe (Debian's mesa-vulkan-drivers)"),
       run: (args) => runInDeno(icd(lavapipe), args),
       runWithoutGpu: null,

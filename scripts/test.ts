@@ -1,24 +1,16 @@
 /**
  * `deno task test`: sets up, runs every suite, and ends with the line `N passed, N failed,
  * N skipped`. A GPU test without a GPU is skipped, but fails with OVS_REQUIRE_GPU=1 or CI=true.
- * OVS_KERNEL_CASES sets how many generated cases judge each of the kernels' laws, in place of 1000 (a
- * quarter of it where WebGPU is SwiftShader's).
+ * OVS_KERNEL_CASES sets how many generated cases judge each of the kernels' laws, in place of 1000.
  *
  * @module
  */
-import { join } from "node:path";
 import * as esbuild from "esbuild";
+import { denoTest, type Totals } from "./deno_test.ts";
 import type { Drivers } from "./drivers.ts";
 import { runSideBySide, webgpuImplementations } from "./implementations.ts";
 import { listChecks, type PortableRun, runInDeno } from "./portable.ts";
-import { runProcess } from "./process.ts";
-import { root, setUp } from "./setup.ts";
-
-interface Totals {
-  passed: number;
-  failed: number;
-  skipped: number;
-}
+import { setUp } from "./setup.ts";
 
 const totals: Totals = { passed: 0, failed: 0, skipped: 0 };
 const requireGpu = Deno.env.get("OVS_REQUIRE_GPU") === "1" ||
@@ -46,54 +38,6 @@ async function suite(name: string, run: () => Promise<Totals>): Promise<void> {
   console.log(`${name}: ${format(result)} in ${((performance.now() - begin) / 1000).toFixed(1)} s`);
 }
 
-async function existing(paths: readonly string[]): Promise<string[]> {
-  const found: string[] = [];
-  for (const path of paths) {
-    try {
-      await Deno.stat(join(root, path));
-      found.push(path);
-    } catch {
-      // Nothing there.
-    }
-  }
-  return found;
-}
-
-/** Runs `deno test` and counts what its report tells. */
-async function denoTest(
-  args: readonly string[],
-  candidates: readonly string[],
-  env: Record<string, string>,
-): Promise<Totals> {
-  const paths = await existing(candidates);
-  const report = await Deno.makeTempFile({ suffix: ".xml" });
-  const { code, output } = await runProcess(
-    Deno.execPath(),
-    ["test", "-A", ...args, `--junit-path=${report}`, ...paths],
-    {
-      cwd: root,
-      timeout: 1_200_000,
-      env: { ...env, NO_COLOR: "1" },
-      onLine(line) {
-        if (/^running [1-9]\d* tests? from /.test(line)) console.log(`  ${line}`);
-      },
-    },
-  );
-  const xml = await Deno.readTextFile(report);
-  await Deno.remove(report);
-  const count = (pattern: RegExp) => xml.match(pattern)?.length ?? 0;
-  const all = count(/<testcase /g);
-  const skipped = count(/<skipped\/>/g);
-  let failed = count(/<(failure|error)[ >]/g);
-  if (code !== 0) {
-    const errors = output.lastIndexOf("\n ERRORS \n");
-    console.log(errors < 0 ? output : output.slice(errors));
-    // Nothing but a count of zero tells of a file that doesn't compile.
-    failed = Math.max(failed, 1);
-  }
-  return { passed: Math.max(0, all - skipped - failed), failed, skipped };
-}
-
 /** Counts portable checks; `left` more are skipped because the runtime has no GPU. */
 function countPortable({ passed, failed, skipped }: PortableRun, left: number): Totals {
   for (const { name, error } of failed) {
@@ -110,9 +54,9 @@ async function portableSuites(drivers: Drivers, env: Record<string, string>): Pr
   const withoutGpu = (await listChecks(["cpu"])).length;
   const suites = webgpuImplementations(drivers, env).map((implementation, index) => () =>
     suite(`portable checks: ${implementation.name}`, async () => {
-      const { missing, share, run, runWithoutGpu } = implementation;
+      const { missing, run, runWithoutGpu } = implementation;
       // Every implementation judges cases of its own.
-      const args = [`cases=${Math.ceil(share * cases)}`, `seed=${firstSeed + index}`];
+      const args = [`cases=${cases}`, `seed=${firstSeed + index}`];
       if (missing === null) return countPortable(await run(args), 0);
       console.log(`  ${missing}`);
       const rest = runWithoutGpu

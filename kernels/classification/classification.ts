@@ -32,11 +32,12 @@ export {
  * class, on every engine. The score is the winner's sum; a pixel whose score is below the threshold,
  * or at most 2⁻¹⁰⁰, is void.
  *
- * Neither C×H×W nor, on WebGPU, N×H×W is ever stored: beside inputs and outputs, memory does not grow
- * with C. Over a tile of pixels every sigmoid lies between bounds, which prove that most classes can't
- * win there; only the rest are scored, pixel by pixel, in float32. The margin covers rounding, so that
- * leaving classes out changes no label and no score. Inputs that a binding can't hold are taken in
- * parts: masks by strips of the image, probabilities by ranges of classes.
+ * Neither C×H×W nor, on WebGPU, N×H×W is ever stored: beside inputs and outputs, memory does not
+ * grow with C but for a copy of the probabilities, of 64 MiB at most. Over a tile of pixels every
+ * sigmoid lies between bounds, which prove that most classes can't win there; only the rest are
+ * scored, pixel by pixel, in float32. The margin covers rounding, so that leaving classes out
+ * changes no label and no score. Inputs that a binding can't hold are taken in parts: masks by
+ * strips of the image, probabilities by ranges of classes.
  *
  * On the CPU there are two methods. With up to 256 classes, where N·H·W and C·H·W are at most 2²⁶ and
  * N·H·W at least 2²⁰, the ONNX graph of {@linkcode classificationGraph} scores all classes: its matrix

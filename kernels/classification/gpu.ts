@@ -10,6 +10,7 @@ import { type BufferRange, CommandList, f32, type Param, u32 } from "../dispatch
 import { formatBytes, KernelContext, tensorUsage } from "../dispatch/context.ts";
 import { GpuTensor } from "../dispatch/gpu_tensor.ts";
 import { elementRange, usableBytes } from "../dispatch/ranges.ts";
+import { nonfiniteElement } from "../dispatch/refuse_nonfinite.ts";
 import { nonFiniteError } from "../finite.ts";
 import { type AxisRun, axisRuns } from "./axis_runs.ts";
 import {
@@ -24,6 +25,7 @@ import {
 import interleaveWgsl from "./interleave.wgsl" with { type: "text" };
 import labelWgsl from "./label.wgsl" with { type: "text" };
 import pruneWgsl from "./prune.wgsl" with { type: "text" };
+import tilesWgsl from "./tiles.wgsl" with { type: "text" };
 import topWgsl from "./top.wgsl" with { type: "text" };
 
 /** Units of pixels along a side of a tile, which is what one workgroup labels. */
@@ -202,8 +204,14 @@ class Slices {
   }
 }
 
-/** What has been encoded: so much work, or something whose contents are needed to go on. */
-type Step = { readonly work: number; readonly done?: number } | { readonly read: Readable };
+/**
+ * What has been encoded: so much work, something whose contents are needed to go on, or the last look
+ * at every input, which leaves its faults there.
+ */
+type Step =
+  | { readonly work: number; readonly done?: number }
+  | { readonly read: Readable }
+  | { readonly faults: GPUBuffer };
 
 interface Readable {
   readonly buffer: GPUBuffer;
@@ -254,6 +262,8 @@ class Labelling {
   #list: CommandList | null = null;
   #labels: GpuTensor<"int32"> | null = null;
   #scores: GpuTensor<"float32"> | null = null;
+  /** Where the inputs have been looked at: what was seen. */
+  #faults: Promise<Uint32Array> | null = null;
 
   constructor(
     context: KernelContext,
@@ -282,14 +292,13 @@ class Labelling {
     this.#pipelines = await makePipelines(this.#context, plan, masks.half, probabilities.half);
     try {
       await this.#drive(this.#steps(plan, masks, probabilities));
-      if (this.#options.checkFinite) {
-        await this.#refuseNonFinite([
-          [masks, input.maskLogits],
-          [probabilities, input.probabilities],
-        ]);
-      }
+      await this.#refuseNonFinite([
+        [masks, input.maskLogits],
+        [probabilities, input.probabilities],
+      ]);
       return new PixelLabels(this.#labels!, this.#scores!);
     } catch (error) {
+      await this.#faults?.catch(() => {});
       this.#labels?.dispose();
       this.#scores?.dispose();
       throw error;
@@ -315,6 +324,15 @@ class Labelling {
         return next;
       });
       if (last.done) return;
+      if ("faults" in last.value) {
+        // Copied before the next slice, so that the answer is there before the labels are.
+        const { faults } = last.value;
+        this.#faults = this.#context.readBuffer(faults, faults.size).then((data) =>
+          new Uint32Array(data)
+        );
+        this.#faults.catch(() => {});
+        continue;
+      }
       const { buffer, bytes } = "read" in last.value
         ? last.value.read
         : { buffer: this.#labels!.buffer, bytes: 4 };
@@ -380,6 +398,7 @@ class Labelling {
         const chunk = this.#openChunk(plan, first, probabilities);
         if (isLast && first + plan.chunk >= this.#sizes.classes) {
           this.#scratch.retire(probabilities.buffer);
+          if (this.#options.checkFinite) yield { faults };
         }
         if (plan.regionCapacity > 0) yield* this.#pruneRegions(state, chunk);
         if (plan.tileCapacity > 0) yield* this.#pruneTiles(state, chunk);
@@ -608,22 +627,18 @@ class Labelling {
 
   /** @throws {InputError} If an element was seen that isn't finite. */
   async #refuseNonFinite(sources: readonly [Source, Tensor][]): Promise<void> {
-    const { buffer } = sources[0]![0].fault!;
-    const faults = new Uint32Array(await this.#context.readBuffer(buffer, buffer.size));
-    for (const [source, { shape }] of sources) {
-      const index = faults[source.fault!.offset / 4]!;
+    const faults = await this.#faults;
+    if (faults === null) return;
+    for (const [{ name, half, data, buffer, fault }, { shape }] of sources) {
+      const index = faults[fault!.offset / 4]!;
       if (index === noFault) continue;
-      const element = source.data?.[index] ?? await this.#element(source, index);
-      const value = source.half ? fromFloat16(element) : element;
-      throw nonFiniteError("classification", source.name, shape, index, value);
+      if (data === null) {
+        const searched = { name, buffer: buffer!, shape, type: half ? "f16" : "f32" } as const;
+        throw await nonfiniteElement(this.#context, "classification", searched, index);
+      }
+      const value = half ? fromFloat16(data[index]!) : data[index]!;
+      throw nonFiniteError("classification", name, shape, index, value);
     }
-  }
-
-  /** An element's number, or a half float's bits. */
-  async #element({ buffer, half }: Source, index: number): Promise<number> {
-    const byte = index * (half ? 2 : 4);
-    const word = new DataView(await this.#context.readBuffer(buffer!, 4, byte - byte % 4));
-    return half ? word.getUint16(byte % 4, true) : word.getFloat32(0, true);
   }
 }
 
@@ -649,7 +664,8 @@ async function makePipelines(
   const label = (block: number) => {
     const constants = { side: plan.unitSide, block };
     const values = Object.entries(constants);
-    const code = values.map(([name, value]) => `const ${name} = ${value}u;\n`).join("") + labelWgsl;
+    const code = values.map(([name, value]) => `const ${name} = ${value}u;\n`).join("") +
+      tilesWgsl + labelWgsl;
     return context.pipeline(`classification/label ${Object.values(constants)}`, code);
   };
   const [interleaveMasks, interleaveProbabilities, top, prune, single, several] = await Promise.all(
@@ -657,7 +673,7 @@ async function makePipelines(
       interleave(halfMasks),
       interleave(halfProbabilities),
       context.pipeline("classification/top", topWgsl),
-      context.pipeline("classification/prune", pruneWgsl),
+      context.pipeline("classification/prune", tilesWgsl + pruneWgsl),
       label(1),
       label(blockSize),
     ],

@@ -5,7 +5,7 @@
 // workgroup per tile of 8 × 8 units. Classes are taken `block` at a time, so that the sigmoids of a
 // pixel are shared by them; nothing is kept per class.
 
-// `const side` and `const block` are written in front of this.
+// `const side`, `const block` and tiles.wgsl are written in front of this.
 
 struct Params {
   groups: u32,
@@ -36,19 +36,6 @@ struct Params {
   empty: f32,
 }
 
-struct Run {
-  start: u32,
-  count: u32,
-  low: u32,
-  high: u32,
-  offset: f32,
-  step: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> masks: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> probabilities: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> runs: array<Run>;
 @group(0) @binding(4) var<storage, read> parents: array<u32>;
 @group(0) @binding(5) var<storage, read> lists: array<u32>;
 @group(0) @binding(6) var<storage, read_write> labels: array<i32>;
@@ -114,8 +101,7 @@ fn main(
 
   // The tile's own list, else that of the region around it, else all classes.
   let own = tile * (params.capacity + 1u);
-  let parent = (tile_y / params.parent_side) * params.parents_x + tile_x / params.parent_side;
-  let shared_list = parent * (params.parent_capacity + 1u);
+  let shared_list = parent_list(tile_x, tile_y);
   var count = params.classes;
   var source = 0u;
   if (params.capacity > 0u && lists[own] <= params.capacity) {

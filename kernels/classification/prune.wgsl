@@ -5,7 +5,7 @@
 // Σ_n max(d_n·low_n, d_n·high_n). A class whose lead is certainly negative is dropped; which class
 // serves as pivot matters for speed alone. The survivors are listed in no particular order.
 //
-// One workgroup per region.
+// One workgroup per region. tiles.wgsl is written in front of this.
 
 struct Params {
   groups: u32,
@@ -25,26 +25,12 @@ struct Params {
   margin: f32,
 }
 
-struct Run {
-  start: u32,
-  count: u32,
-  low: u32,
-  high: u32,
-  offset: f32,
-  step: f32,
-}
-
 struct Top {
   probability: f32,
   class_index: u32,
 }
 
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> masks: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> probabilities: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> runs: array<Run>;
 @group(0) @binding(4) var<storage, read> tops: array<Top>;
-// Per region a count, which may exceed the capacity, then as many classes as fit.
 @group(0) @binding(5) var<storage, read> parents: array<u32>;
 @group(0) @binding(6) var<storage, read_write> lists: array<u32>;
 // Per region and four masks, the low bounds and the high bounds.
@@ -127,8 +113,7 @@ fn main(
     }
   }
 
-  let parent = (region_y / params.parent_side) * params.parents_x + region_x / params.parent_side;
-  let first_parent = parent * (params.parent_capacity + 1u);
+  let first_parent = parent_list(region_x, region_y);
   var candidates = params.classes;
   var listed = false;
   if (params.parent_capacity > 0u && parents[first_parent] <= params.parent_capacity) {

@@ -1,6 +1,6 @@
 /**
- * Matrix products on WebGPU, shared by the kernels: C ← α·A·B + β·C for a batch of matrices that
- * lie anywhere in their buffers.
+ * Matrix products on WebGPU, shared by the kernels: C ← α·A·B + β·E for a batch of matrices that
+ * lie anywhere in their buffers; E is C itself or another.
  *
  * @module
  */
@@ -54,6 +54,8 @@ export interface GemmSpec {
   readonly b: MatrixLayout;
   /** C, m×n; its columns are neighbours. */
   readonly c: MatrixLayout;
+  /** E where it isn't C: it lies in another buffer, there as C does, but for the offset. */
+  readonly e?: { readonly offset?: number };
 }
 
 /** Which kernel multiplies: one invocation per result, through workgroup memory, or in registers. */
@@ -82,6 +84,16 @@ function divide(tiles: number, k: number, targets: number, step: number): [numbe
   return [Math.max(1, Math.ceil(k / perSplit)), perSplit];
 }
 
+/** WGSL of `addend(at)`: the element of E where C's is at. */
+function addendWgsl(apart: boolean, binding: number, type: string): string {
+  return apart
+    ? `
+@group(0) @binding(${binding}) var<storage, read> e: array<${type}>;
+fn addend(at: u32) -> ${type} { return e[at + params.addend_shift]; }
+`
+    : `fn addend(at: u32) -> ${type} { return c[at]; }\n`;
+}
+
 function layoutOf(
   operand: MatrixLayout,
   inner: { stride: number; size: number },
@@ -102,6 +114,7 @@ export class Gemm {
   readonly #workgroups: number;
   readonly #splits: number;
   readonly #perSplit: number;
+  readonly #addendShift: number;
 
   private constructor(
     spec: GemmSpec,
@@ -110,6 +123,7 @@ export class Gemm {
     workgroups: number,
     splits: number,
     perSplit: number,
+    unit = 1,
   ) {
     this.#spec = spec;
     this.#pipeline = pipeline;
@@ -117,15 +131,22 @@ export class Gemm {
     this.#workgroups = workgroups;
     this.#splits = splits;
     this.#perSplit = perSplit;
+    const { c, e } = spec;
+    // Of u32, which wraps around.
+    this.#addendShift = e ? (((e.offset ?? 0) - (c.offset ?? 0)) / unit) >>> 0 : 0;
   }
 
   /** Compiles what a product needs, unless that has been done on this device. */
   static async prepare(context: KernelContext, spec: GemmSpec): Promise<Gemm> {
-    const { batches = 1, m, n, k, a, b, c } = spec;
+    const { batches = 1, m, n, k, a, b, c, e } = spec;
     const kernel = chooseKernel(context, spec);
     const types = { AType: a.type ?? "f32", BType: b.type ?? "f32" };
     if (kernel === "small") {
-      const pipeline = await context.pipeline("gemm/small", paramsWgsl + smallWgsl, { types });
+      const pipeline = await context.pipeline(
+        `gemm/small${e ? "/e" : ""}`,
+        paramsWgsl + smallWgsl + addendWgsl(e !== undefined, 4, "f32"),
+        { types },
+      );
       return new Gemm(spec, pipeline, null, Math.ceil(batches * m * n / 64), 1, k);
     }
     const registers = kernel === "registers";
@@ -138,10 +159,21 @@ export class Gemm {
       registers ? 16 : 256,
       registers ? 64 : 16,
     );
-    const combine = splits > 1 ? await context.pipeline("gemm/combine", combineWgsl) : null;
+    const combine = splits > 1
+      ? await context.pipeline(
+        `gemm/combine${e ? "/e" : ""}`,
+        combineWgsl + addendWgsl(e !== undefined, 3, "f32"),
+      )
+      : null;
+    // Partial sums are combined with E later.
+    const apart = e !== undefined && splits === 1;
     const workgroups = tiles * batches * splits;
     if (!registers) {
-      const pipeline = await context.pipeline("gemm/tiled", paramsWgsl + tiledWgsl, { types });
+      const pipeline = await context.pipeline(
+        `gemm/tiled${apart ? "/e" : ""}`,
+        paramsWgsl + tiledWgsl + addendWgsl(apart, 4, "f32"),
+        { types },
+      );
       return new Gemm(spec, pipeline, combine, workgroups, splits, perSplit);
     }
     const forA = layoutOf(
@@ -154,16 +186,23 @@ export class Gemm {
       { stride: b.rowStride, size: k },
       { stride: b.columnStride ?? 1, size: n },
     );
-    const even = [c.offset ?? 0, c.rowStride, c.batchStride ?? 0].every((x) => x % 4 === 0);
+    const even = [c.offset ?? 0, c.rowStride, c.batchStride ?? 0, e?.offset ?? 0].every((x) =>
+      x % 4 === 0
+    );
     const vectorStores = n % 4 === 0 && (splits > 1 || even) && (splits === 1 || m * n % 4 === 0);
     const evenInner = k % 4 === 0;
-    const variant = `${vectorStores ? ",vector" : ""}${evenInner ? ",even" : ""}`;
+    const variant = `${vectorStores ? ",vector" : ""}${evenInner ? ",even" : ""}${
+      apart ? "/e" : ""
+    }`;
     const pipeline = await context.pipeline(
       `gemm/registers/${forA},${forB}${variant}`,
-      () => gemmRegisters(forA, forB, vectorStores, evenInner),
+      () =>
+        gemmRegisters(forA, forB, vectorStores, evenInner) +
+        addendWgsl(apart, 4, vectorStores ? "vec4<f32>" : "f32"),
       { types },
     );
-    return new Gemm(spec, pipeline, combine, workgroups, splits, perSplit);
+    const unit = vectorStores && splits === 1 ? 4 : 1;
+    return new Gemm(spec, pipeline, combine, workgroups, splits, perSplit, unit);
   }
 
   /** Elements of scratch memory that {@linkcode Gemm.encode} needs; 0 where none. */
@@ -179,17 +218,18 @@ export class Gemm {
    * @param a A's binding; C must lie in another buffer.
    * @param b B's binding.
    * @param c C's binding.
-   * @param options `alpha` (1 where left out) and `beta` (0: C's old contents don't matter), and
-   *   `partials` of {@linkcode Gemm.partialElements}.
+   * @param options `alpha` (1 where left out) and `beta` (0: E doesn't matter), E's binding where it
+   *   isn't C, and `partials` of {@linkcode Gemm.partialElements}.
    */
   encode(
     list: CommandList,
     a: Bindable,
     b: Bindable,
     c: Bindable,
-    options: { alpha?: number; beta?: number; partials?: GPUBuffer } = {},
+    options: { alpha?: number; beta?: number; e?: Bindable; partials?: GPUBuffer } = {},
   ): void {
     const { alpha = 1, beta = 0, partials } = options;
+    const e = options.e === undefined ? [] : [options.e];
     const { batches = 1, m, n, k, a: forA, b: forB, c: forC } = this.#spec;
     const split = this.#splits > 1;
     const result = split ? partials! : c;
@@ -203,17 +243,19 @@ export class Gemm {
         ...[m, n, k, batches, this.#splits, this.#perSplit],
         ...[forA.offset ?? 0, forA.rowStride, forA.columnStride ?? 1, forA.batchStride ?? 0],
         ...[forB.offset ?? 0, forB.rowStride, forB.columnStride ?? 1, forB.batchStride ?? 0],
-        ...[offset, rowStride, batchStride, batches * m * n],
+        ...[offset, rowStride, batchStride, batches * m * n, this.#addendShift],
       ].map(u32).concat(f32(split ? 1 : alpha), f32(split ? 0 : beta)),
-      [a, b, result],
+      [a, b, result, ...(split ? [] : e)],
     );
     if (this.#combine === null) return;
     list.dispatch(
       this.#combine,
       Math.ceil(batches * m * n / 64),
-      [m, n, batches, this.#splits, forC.offset ?? 0, forC.rowStride, forC.batchStride ?? 0]
-        .map(u32).concat(f32(alpha), f32(beta)),
-      [partials!, c],
+      [
+        ...[m, n, batches, this.#splits],
+        ...[forC.offset ?? 0, forC.rowStride, forC.batchStride ?? 0, this.#addendShift],
+      ].map(u32).concat(f32(alpha), f32(beta)),
+      [partials!, c, ...e],
     );
   }
 }

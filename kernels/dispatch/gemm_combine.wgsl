@@ -1,4 +1,5 @@
-// c[m][n] = alpha * (sum over splits of partials[split][batch][m][n]) + beta * c[m][n].
+// c[m][n] = alpha * (sum over splits of partials[split][batch][m][n]) + beta * e[m][n];
+// addend(at) gives e's element where c's is at.
 
 struct Params {
   m: u32,
@@ -8,6 +9,7 @@ struct Params {
   c_offset: u32,
   c_stride_m: u32,
   c_stride_batch: u32,
+  addend_shift: u32,
   alpha: f32,
   beta: f32,
 }
@@ -36,7 +38,7 @@ fn main(
     (rest / params.n) * params.c_stride_m + rest % params.n;
   var value = params.alpha * sum;
   if (params.beta != 0.0) {
-    value += params.beta * c[at];
+    value += params.beta * addend(at);
   }
   c[at] = value;
 }

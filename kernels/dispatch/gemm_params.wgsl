@@ -19,6 +19,7 @@ struct Params {
   c_stride_m: u32,
   c_stride_batch: u32,
   c_stride_split: u32,
+  addend_shift: u32,
   alpha: f32,
   beta: f32,
 }

@@ -80,8 +80,8 @@ function starts(name: "a" | "b", layout: OperandLayout): string {
 }
 
 /**
- * The kernel's code; `AType` and `BType` are the operands' element types. `k_per_split` must be a
- * multiple of 64.
+ * The kernel's code; `AType` and `BType` are the operands' element types, `addend(at)` gives the
+ * element of E where C's is at. `k_per_split` must be a multiple of 64.
  *
  * @param a How A is loaded: `inner` and `outer` need strides, offsets and the size of that axis
  *   that are multiples of 4.
@@ -113,7 +113,7 @@ export function gemmRegisters(
       `if (row0 + ${i}u < params.m && column0 + ${4 * j}u < params.n) {
         let at = (c_start + ${i}u * params.c_stride_m + ${4 * j}u) / 4u;
         var value = params.alpha * sum${i}_${j};
-        if (params.beta != 0.0) { value += params.beta * c[at]; }
+        if (params.beta != 0.0) { value += params.beta * addend(at); }
         c[at] = value;
       }`
     : (i: number, j: number) => `store(row0 + ${i}u, column0 + ${4 * j}u, c_start, sum${i}_${j});`;
@@ -133,7 +133,7 @@ fn store(row: u32, column: u32, start: u32, values: vec4<f32>) {
       let at = params.c_offset + start + row * params.c_stride_m + column + e;
       var value = params.alpha * values[e];
       if (params.beta != 0.0) {
-        value += params.beta * c[at];
+        value += params.beta * addend(at);
       }
       c[at] = value;
     }

@@ -1,6 +1,6 @@
-// c[m][n] = alpha * (sum over k of a[m, k] * b[k, n]) + beta * c[m][n], for a batch of matrices too
+// c[m][n] = alpha * (sum over k of a[m, k] * b[k, n]) + beta * e[m][n], for a batch of matrices too
 // small to be worth sharing loads and waiting at barriers. One invocation per result. Params come
-// from gemm_params.wgsl, with one split.
+// from gemm_params.wgsl, with one split; addend(at) gives e's element where c's is at.
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<AType>;
@@ -33,7 +33,7 @@ fn main(
   let at = params.c_offset + batch * params.c_stride_batch + row * params.c_stride_m + column;
   var value = params.alpha * sum;
   if (params.beta != 0.0) {
-    value += params.beta * c[at];
+    value += params.beta * addend(at);
   }
   c[at] = value;
 }

@@ -1,10 +1,10 @@
-// c[m][n] = alpha * (sum over k of a[m, k] * b[k, n]) + beta * c[m][n], for a batch of matrices; with
+// c[m][n] = alpha * (sum over k of a[m, k] * b[k, n]) + beta * e[m][n], for a batch of matrices; with
 // several splits of k, c holds their partial sums [splits][batches][m][n] instead.
 //
 // A workgroup computes a tile of 64 x 64 results with 4 x 4 per invocation, through workgroup
 // memory. Operands are given by strides, so that either may be transposed or be a part of a wider
-// matrix. AType and BType are the operands' element types, and k_per_split is a
-// multiple of 16. Params come from gemm_params.wgsl.
+// matrix. AType and BType are the operands' element types, and k_per_split is a multiple of 16.
+// Params come from gemm_params.wgsl; addend(at) gives e's element where c's is at.
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<AType>;
@@ -23,7 +23,7 @@ fn store_row(start: u32, row: u32, column: u32, values: vec4<f32>) {
       let at = start + row * params.c_stride_m + column + 16u * j;
       var value = params.alpha * values[j];
       if (params.beta != 0.0) {
-        value += params.beta * c[at];
+        value += params.beta * addend(at);
       }
       c[at] = value;
     }

@@ -65,15 +65,19 @@ export interface GpuElements extends GpuOperand {
   readonly type: ElementType;
 }
 
+/** How the elements of a float tensor lie on a device: float16 only where it has half floats. */
+export function elementTypeOn(gpu: GPUDevice, { dtype }: Tensor): ElementType {
+  return dtype === "float16" && gpu.features.has("shader-f16") ? "f16" : "f32";
+}
+
 /** As {@linkcode toGpu}, with float16 widened where the device has no half floats. */
 export async function toGpuElements(
   gpu: GPUDevice,
   name: string,
   tensor: Tensor,
 ): Promise<GpuElements> {
-  const half = tensor.dtype === "float16";
-  const widen = half && !gpu.features.has("shader-f16");
-  const source = widen
+  const type = elementTypeOn(gpu, tensor);
+  const source = tensor.dtype === "float16" && type === "f32"
     ? new HostTensor(
       "float32",
       tensor.shape,
@@ -82,7 +86,6 @@ export async function toGpuElements(
     : tensor;
   const operand = await toGpu(gpu, name, source);
   const dispose = () => operand.dispose();
-  const type = half && !widen ? "f16" : "f32";
   return { buffer: operand.buffer, type, dispose, [Symbol.dispose]: dispose };
 }
 

@@ -93,13 +93,13 @@ export class Program {
     });
   }
 
-  /** Records C ← α·A·B + β·C; see {@linkcode Gemm}. */
+  /** Records C ← α·A·B + β·E, where E is C unless the product says otherwise; see {@linkcode Gemm}. */
   gemm(
     spec: GemmSpec,
     a: Place,
     b: Place,
     c: Place,
-    factors: { alpha?: number; beta?: number } = {},
+    { e, ...factors }: { alpha?: number; beta?: number; e?: Place } = {},
   ): void {
     let gemm: Gemm | null = null;
     this.#steps.push({
@@ -108,7 +108,11 @@ export class Program {
       },
       partials: () => gemm!.partialElements,
       encode: (list, find, partials) =>
-        gemm!.encode(list, find(a), find(b), find(c), { ...factors, partials }),
+        gemm!.encode(list, find(a), find(b), find(c), {
+          ...factors,
+          ...(e === undefined ? {} : { e: find(e) }),
+          partials,
+        }),
     });
   }
 

@@ -3,21 +3,43 @@
  *
  * @module
  */
+import type { InputError } from "../../lib/errors.ts";
 import { fromFloat16 } from "../../lib/float16.ts";
 import { sizeOf } from "../../lib/tensor.ts";
 import { nonFiniteError } from "../finite.ts";
-import { CommandList, u32 } from "./command_list.ts";
+import { type BufferRange, CommandList, u32 } from "./command_list.ts";
 import type { KernelContext } from "./context.ts";
 import { tensorUsage } from "./context.ts";
+import containsWgsl from "./contains_nonfinite.wgsl" with { type: "text" };
+import firstWgsl from "./first_nonfinite.wgsl" with { type: "text" };
 import { elementBytes, elementRange, usableBytes } from "./ranges.ts";
 import type { ElementType } from "./shader.ts";
-import wgsl from "./refuse_nonfinite.wgsl" with { type: "text" };
 
-/** Cells that one invocation looks at. */
-const run = 16;
+/** Cells of four words that an invocation of contains_nonfinite.wgsl looks at. */
+const run = 4;
+/** Words that a workgroup of it looks at. */
+const block = 64 * 4 * run;
+/** Words from one answer to the next: bindings start at multiples of 256 bytes. */
+const stride = 64;
+/** What is left where all is finite. */
+const none = 0xffffffff;
 
-const cell = (lanes: 1 | 4) =>
-  `alias Cell = ${lanes === 4 ? "vec4<u32>" : "u32"};\nconst lanes = ${lanes}u;\n${wgsl}`;
+/** Compiles a kernel for an element type. */
+function kernel(
+  context: KernelContext,
+  name: string,
+  type: ElementType,
+  code: string,
+): Promise<GPUComputePipeline> {
+  const constants = type === "f16"
+    ? { per_word: 2, low: 0x7c00, high: 0x7c000000 }
+    : { per_word: 1, low: 0x7f800000, high: 0x7f800000 };
+  const lines = Object.entries(constants).map(([name, value]) => `const ${name} = ${value}u;`);
+  return context.pipeline(`refuse_nonfinite/${name},${type}`, () => [...lines, code].join("\n"));
+}
+
+const contains = (cell: string, run: number) =>
+  `alias Cell = ${cell};\nconst run = ${run}u;\n${containsWgsl}`;
 
 /** A tensor to be searched. */
 export interface Searched {
@@ -32,97 +54,149 @@ export interface Searched {
 }
 
 /**
- * Whether a tensor has an element that is NaN or infinite.
- *
- * @throws {DeviceError} If the device runs out of memory.
- * @throws {DeviceLostError} If the device has gone away.
- */
-export async function containsNonfinite(
-  context: KernelContext,
-  tensors: readonly Searched[],
-): Promise<boolean> {
-  return (await firstNonfinite(context, tensors)).some((index) => index !== null);
-}
-
-/**
- * Refuses tensors with an element that is NaN or infinite.
+ * Refuses tensors with an element that is NaN or infinite. The search is submitted before what its
+ * caller submits next, so that it can be awaited after that, at the cost of no further wait; should
+ * another error come first, nobody need await it.
  *
  * @param context The device's context.
  * @param kernel The kernel, as messages name it.
- * @param tensors Its inputs.
+ * @param tensors Its inputs; they stay until it is settled.
  * @throws {InputError} If there is one; it names the tensor and the first such element.
  * @throws {DeviceError} If the device runs out of memory.
  * @throws {DeviceLostError} If the device has gone away.
  */
-export async function refuseNonfinite(
+export function refuseNonfinite(
   context: KernelContext,
   kernel: string,
   tensors: readonly Searched[],
 ): Promise<void> {
-  for (const [i, index] of (await firstNonfinite(context, tensors)).entries()) {
-    if (index === null) continue;
-    const { name, buffer, shape, type } = tensors[i]!;
-    const byte = index * elementBytes(type);
-    const word = new DataView(await context.readBuffer(buffer, 4, byte - byte % 4));
-    const value = type === "f16"
-      ? fromFloat16(word.getUint16(byte % 4, true))
-      : word.getFloat32(0, true);
-    throw nonFiniteError(kernel, name, shape, index, value);
+  const verdict = refuse(context, kernel, tensors);
+  verdict.catch(() => {});
+  return verdict;
+}
+
+async function refuse(
+  context: KernelContext,
+  kernel: string,
+  tensors: readonly Searched[],
+): Promise<void> {
+  const found = await search(context, tensors);
+  for (const tensor of tensors.filter((_, i) => found[i])) {
+    const index = await firstNonfinite(context, tensor);
+    // The other half of the last word may hold anything.
+    if (index !== none) throw await nonfiniteElement(context, kernel, tensor, index);
   }
 }
 
-/** The index of the first element of each tensor that is NaN or infinite; null where none is. */
-async function firstNonfinite(
+/**
+ * The error for a tensor on the device that is not finite; see {@linkcode nonFiniteError}.
+ *
+ * @param index The flat index of its first element that is NaN or infinite.
+ */
+export async function nonfiniteElement(
   context: KernelContext,
-  tensors: readonly Searched[],
-): Promise<(number | null)[]> {
-  const [vectors, rest] = await Promise.all([
-    context.pipeline("refuse_nonfinite/vectors", cell(4)),
-    context.pipeline("refuse_nonfinite/rest", cell(1)),
-  ]);
-  // Bindings start at multiples of 256 bytes.
-  const stride = 64;
-  const bytes = 4 * stride * tensors.length;
-  let found: GPUBuffer | null = null;
-  try {
-    const answer = await context.readAfter("refuse_nonfinite", bytes, () => {
-      found = context.createBuffer("first non-finite", bytes, tensorUsage);
-      context.gpu.queue.writeBuffer(found, 0, new Uint32Array(bytes / 4).fill(0xffffffff));
-      const list = new CommandList(context);
-      for (const [i, { buffer, shape, type }] of tensors.entries()) {
-        const elements = sizeOf(shape);
-        const size = elementBytes(type);
-        const most = Math.floor(usableBytes(context.bindingLimit) / 256) * (256 / size);
-        for (let base = 0; base < elements; base += most) {
-          const count = Math.min(most, elements - base);
-          const words = Math.ceil(count * size / 4);
-          const cells = Math.floor(words / 4);
-          const { place } = elementRange(buffer, base, count, type);
-          const into = { buffer: found, offset: 4 * stride * i, size: 4 };
-          const perWord = 4 / size;
-          const masks = type === "f16" ? [0x7c00, 0x7c000000] : [0x7f800000, 0x7f800000];
-          if (cells > 0) {
-            const params = [count, cells, 0, run, base, perWord, ...masks].map(u32);
-            list.dispatch(vectors, Math.ceil(cells / run / 64), params, [place, into]);
-          }
-          const left = words - 4 * cells;
-          if (left > 0) {
-            const before = 4 * cells * perWord;
-            const params = [count - before, left, 4 * cells, 1, base + before, perWord, ...masks];
-            list.dispatch(rest, 1, params.map(u32), [place, into]);
-          }
-        }
+  kernel: string,
+  { name, buffer, shape, type }: Searched,
+  index: number,
+): Promise<InputError> {
+  const byte = index * elementBytes(type);
+  const word = new DataView(await context.readBuffer(buffer, 4, byte - byte % 4));
+  const value = type === "f16"
+    ? fromFloat16(word.getUint16(byte % 4, true))
+    : word.getFloat32(0, true);
+  return nonFiniteError(kernel, name, shape, index, value);
+}
+
+/** Which tensors have an element, or a half of their last word, that is NaN or infinite. */
+async function search(context: KernelContext, tensors: readonly Searched[]): Promise<boolean[]> {
+  const pipelines = await Promise.all(tensors.map(({ type }) =>
+    Promise.all([
+      kernel(context, "blocks", type, contains("vec4<u32>", run)),
+      kernel(context, "rest", type, contains("u32", 1)),
+    ])
+  ));
+  const answers = await answer(context, tensors.length, 0, (list, places) => {
+    for (const [i, tensor] of tensors.entries()) {
+      const [blocks, rest] = pipelines[i]!;
+      for (const { first, count } of partsOf(context, tensor)) {
+        const perWord = 4 / elementBytes(tensor.type);
+        const whole = Math.floor(count / perWord / block);
+        const inBlocks = whole * block * perWord;
+        const dispatch = (
+          pipeline: GPUComputePipeline,
+          from: number,
+          to: number,
+          lanes: number,
+        ) => {
+          if (from === to) return;
+          const cells = Math.ceil((to - from) / perWord / lanes);
+          const { place } = elementRange(tensor.buffer, first + from, to - from, tensor.type);
+          const workgroups = lanes > 1 ? whole : Math.ceil(cells / 64);
+          list.dispatch(pipeline, workgroups, [u32(cells)], [place, places[i]!]);
+        };
+        dispatch(blocks, 0, inBlocks, 4);
+        dispatch(rest, inBlocks, count, 1);
       }
+    }
+  });
+  return answers.map((found) => found === 1);
+}
+
+/** The index of the first element that is NaN or infinite, where there is one. */
+async function firstNonfinite(context: KernelContext, tensor: Searched): Promise<number> {
+  const { buffer, type } = tensor;
+  const pipeline = await kernel(context, "first", type, firstWgsl);
+  const [index] = await answer(context, 1, none, (list, [place]) => {
+    for (const { first, count } of partsOf(context, tensor)) {
+      const words = Math.ceil(count * elementBytes(type) / 4);
+      list.dispatch(pipeline, Math.ceil(words / 64), [count, first].map(u32), [
+        elementRange(buffer, first, count, type).place,
+        place!,
+      ]);
+    }
+  });
+  return index!;
+}
+
+/** Parts of a tensor that a binding holds; each starts where one may. */
+function partsOf(
+  { bindingLimit }: KernelContext,
+  { shape, type }: Searched,
+): { first: number; count: number }[] {
+  const elements = sizeOf(shape);
+  const most = Math.floor(usableBytes(bindingLimit) / 256) * (256 / elementBytes(type));
+  return Array.from({ length: Math.ceil(elements / most) }, (_, i) => ({
+    first: i * most,
+    count: Math.min(most, elements - i * most),
+  }));
+}
+
+/** Runs kernels that leave a number each. */
+async function answer(
+  context: KernelContext,
+  count: number,
+  initial: number,
+  record: (list: CommandList, places: readonly BufferRange[]) => void,
+): Promise<number[]> {
+  const bytes = 4 * stride * count;
+  let buffer: GPUBuffer | null = null;
+  try {
+    const data = await context.readAfter("refuse_nonfinite", bytes, () => {
+      const made = buffer = context.createBuffer("non-finite", bytes, tensorUsage);
+      context.gpu.queue.writeBuffer(made, 0, new Uint32Array(bytes / 4).fill(initial));
+      const list = new CommandList(context);
+      const places = Array.from(
+        { length: count },
+        (_, i) => ({ buffer: made, offset: 4 * stride * i, size: 4 }),
+      );
+      record(list, places);
       list.submit();
       // At once, so that the answer doesn't wait for what is submitted next.
-      return context.stage(found, bytes);
+      return context.stage(made, bytes);
     });
-    const indices = new Uint32Array(answer);
-    return tensors.map((_, i) => {
-      const index = indices[stride * i]!;
-      return index === 0xffffffff ? null : index;
-    });
+    const numbers = new Uint32Array(data);
+    return Array.from({ length: count }, (_, i) => numbers[stride * i]!);
   } finally {
-    if (found !== null) context.destroyBuffer(found);
+    if (buffer !== null) context.destroyBuffer(buffer);
   }
 }

@@ -5,15 +5,14 @@
 // 1.
 
 struct Params {
-  rows: u32, // of one system
-  width: u32,
+  rows: u32, // of one matrix
   batches: u32,
   raw: u32,
   one_minus_omega_squared: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> system: array<f32>; // [batches][rows][width]
+@group(0) @binding(1) var<storage, read_write> system: array<f32>; // [batches][rows][rows]
 
 @compute @workgroup_size(64)
 fn main(
@@ -24,7 +23,7 @@ fn main(
   let id = group.x + group.y * groups.x;
   let row = id % params.rows;
   let inside = id / params.rows < params.batches;
-  let start = id * params.width;
+  let start = id * params.rows;
   var others = 0.0;
   if (inside) {
     for (var j = local; j < params.rows; j += 64u) {

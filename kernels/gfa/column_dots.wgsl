@@ -1,25 +1,10 @@
-// Per column i and chunk of 256 rows: sum over n of a[n][i] * b[n][i], beside a largest logit of 0 so
-// that column_merge.wgsl adds them up.
-//
-// One workgroup per chunk and 16 columns, 16 invocations per column.
+// Per column i and chunk of rows: sum over n of a[n][i] * b[n][i], beside a largest logit of 0 so that
+// column_merge.wgsl adds them up. Begins with column_lanes.wgsl.
 
-struct Params {
-  rows: u32, // of one batch
-  columns: u32,
-  stride: u32,
-  batches: u32,
-  chunks: u32, // here
-  first_chunk: u32,
-  all_chunks: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
 @group(0) @binding(2) var<storage, read> b: array<f32>;
 @group(0) @binding(3) var<storage, read_write> largest_of: array<f32>; // [batches][all_chunks][stride]
 @group(0) @binding(4) var<storage, read_write> sum_of: array<f32>; // [batches][all_chunks][stride]
-
-var<workgroup> shared_values: array<f32, 256>; // [16 lanes][16 columns]
 
 @compute @workgroup_size(256)
 fn main(
@@ -27,32 +12,17 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let id = group.x + group.y * groups.x;
-  let tiles = (params.columns + 15u) / 16u;
-  let chunk = id % params.chunks;
-  let column = ((id / params.chunks) % tiles) * 16u + local % 16u;
-  let batch = id / (params.chunks * tiles);
-  let lane = local / 16u;
-  let first = batch * params.rows + chunk * 256u;
-  let end = batch * params.rows + min((chunk + 1u) * 256u, params.rows);
-  let inside = batch < params.batches && column < params.columns;
+  let lane = lane_of(group.x + group.y * groups.x, local);
   var sum = 0.0;
-  if (inside) {
-    for (var n = first + lane; n < end; n += 16u) {
-      sum += a[n * params.stride + column] * b[n * params.stride + column];
+  if (lane.inside) {
+    for (var n = lane.first; n < lane.end; n += 16u) {
+      let at = n * params.stride + lane.column;
+      sum += a[at] * b[at];
     }
   }
-  shared_values[local] = sum;
-  workgroupBarrier();
-  for (var half = 128u; half >= 16u; half /= 2u) {
-    if (local < half) {
-      shared_values[local] += shared_values[local + half];
-    }
-    workgroupBarrier();
-  }
-  if (inside && lane == 0u) {
-    let at = (batch * params.all_chunks + params.first_chunk + chunk) * params.stride + column;
-    largest_of[at] = 0.0;
-    sum_of[at] = shared_values[local];
+  sum = sum_over_lanes(sum, local);
+  if (lane.writes) {
+    largest_of[lane.place] = 0.0;
+    sum_of[lane.place] = sum;
   }
 }

@@ -42,10 +42,10 @@ const dtypes: readonly DType[] = ["float32", "float16"];
 /**
  * The WGSL kernels of GFA, with the scratch memory that they keep between runs.
  *
- * The N_Q×N_Q system is solved directly, by blocked Gauss-Jordan elimination without pivoting.
- * `I − ω²PZ` has negative off-diagonal entries and is diagonally dominant by rows, so elimination
- * subtracts only on the diagonal and is stable; the error does not depend on how slowly the
- * iteration would converge. Memory is linear in N_C: beside inputs and outputs 2·N_C·N_Q elements.
+ * The N_Q×N_Q system is solved directly, through its inverse: blocked Gauss-Jordan elimination without
+ * pivoting. `I − ω²PZ` has negative off-diagonal entries and is diagonally dominant by rows, so
+ * elimination subtracts only on the diagonal and is stable; the error does not depend on how slowly
+ * the iteration would converge. Gradients use the same inverse, transposed. Memory is linear in N_C: beside inputs and outputs 2·N_C·N_Q elements.
  */
 export class GpuGfa implements Disposable {
   readonly #context: KernelContext;
@@ -88,7 +88,7 @@ export class GpuGfa implements Disposable {
           // Unit rows lie where the output will, which is a blend of them.
           const place = (part: Job["parts"][number]) => rowsOf(job, fusedClip, part);
           const walk = recordWalk(program, job, this.#options, clip, query, place);
-          const limit = await this.#approach(program, walk, false);
+          const limit = await this.#approach(program, walk);
           recordOutputs(program, walk, limit, { clip: fusedClip, query: fusedQuery });
           return limit;
         });
@@ -140,7 +140,7 @@ export class GpuGfa implements Disposable {
             query,
             (part) => scratchRows(program, job, "clip features", part.rows),
           );
-          const limit = await this.#approach(program, walk, true);
+          const limit = await this.#approach(program, walk);
           recordGradients(program, walk, limit, byOutputs, results);
         });
       }
@@ -177,13 +177,13 @@ export class GpuGfa implements Disposable {
   }
 
   /** Records F_Q's end by the method; with the raw affinity, once it is known that there is one. */
-  async #approach(program: Program, walk: Walk, adjoint: boolean): Promise<Limit> {
+  async #approach(program: Program, walk: Walk): Promise<Limit> {
     const { method } = this.#options;
     const approach = method === "steps"
       ? approachSteps(program, walk)
       : method === "series"
       ? approachSeries(program, walk)
-      : approachClosed(program, walk, adjoint);
+      : approachClosed(program, walk);
     if (approach.norms === null) return approach.finish(stochasticNorms);
     const { place, read } = approach.norms;
     await program.submit();

@@ -30,8 +30,6 @@ export interface Job {
   readonly channels: number;
   /** N_Q rounded up to a multiple of 4, which matrix products are fastest at; the rest is zeros. */
   readonly padded: number;
-  /** Columns of the augmented system [H | right-hand side]. */
-  readonly width: number;
   /** Rows of F_C. More than one part only where there is one image. */
   readonly parts: readonly Part[];
 }
@@ -48,10 +46,9 @@ export function divideWork(context: KernelContext, sizes: GfaSizes): Job[] {
   const { clips, queries, channels } = sizes;
   const limit = usableBytes(context.bindingLimit);
   const padded = Math.ceil(queries / 4) * 4;
-  const width = padded + channels;
   const bytesPerRow = 4 * Math.max(channels, padded);
   const rows = Math.floor(limit / bytesPerRow / rowUnit) * rowUnit;
-  const system = 4 * padded * width;
+  const system = padded * bytesPerRow;
   if (system > limit || rows === 0) {
     const [what, bytes] = system > limit
       ? [`the system of ${queries} queries and ${channels} channels`, system]
@@ -61,7 +58,7 @@ export function divideWork(context: KernelContext, sizes: GfaSizes): Job[] {
         `${formatBytes(context.bindingLimit)} at once, and it can't be split; use the CPU`,
     );
   }
-  const common = { clips, queries, channels, padded, width };
+  const common = { clips, queries, channels, padded };
   const images = sizes.batch ?? 1;
   const together = Math.min(Math.floor(limit / (bytesPerRow * clips)), Math.floor(limit / system));
   const jobs: Job[] = [];

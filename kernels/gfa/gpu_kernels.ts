@@ -9,6 +9,7 @@ import affinityWgsl from "./affinity.wgsl" with { type: "text" };
 import assembleWgsl from "./assemble.wgsl" with { type: "text" };
 import blendWgsl from "./blend.wgsl" with { type: "text" };
 import columnDotsWgsl from "./column_dots.wgsl" with { type: "text" };
+import columnLanesWgsl from "./column_lanes.wgsl" with { type: "text" };
 import columnMergeWgsl from "./column_merge.wgsl" with { type: "text" };
 import columnPartialsWgsl from "./column_partials.wgsl" with { type: "text" };
 import columnsWgsl from "./columns.wgsl" with { type: "text" };
@@ -20,13 +21,12 @@ import rescaleWgsl from "./rescale.wgsl" with { type: "text" };
 import rowNormsWgsl from "./row_norms.wgsl" with { type: "text" };
 import throughAffinityWgsl from "./through_affinity.wgsl" with { type: "text" };
 import throughNormalizationWgsl from "./through_normalization.wgsl" with { type: "text" };
-import transposeWgsl from "./transpose.wgsl" with { type: "text" };
 
-/** Rows that one workgroup of `column_partials.wgsl` and `column_dots.wgsl` handles. */
+/** Rows that one workgroup of `column_lanes.wgsl` handles. */
 export const columnChunk = 256;
-/** Columns that one workgroup of them handles. */
+/** Columns that one workgroup of it handles. */
 export const columnTile = 16;
-/** Rows of a diagonal block of the elimination. */
+/** Rows of a diagonal block of the inversion. */
 export const blockRows = 32;
 
 const plain = (label: string, code: string): KernelSource => ({ label: `gfa/${label}`, code });
@@ -50,9 +50,9 @@ export function blendKernel(type: ElementType): KernelSource {
 export const kernels = {
   affinity: reducing("affinity", affinityWgsl),
   assemble: reducing("assemble", assembleWgsl),
-  columnDots: plain("column_dots", columnDotsWgsl),
+  columnDots: plain("column_dots", columnLanesWgsl + columnDotsWgsl),
   columnMerge: plain("column_merge", columnMergeWgsl),
-  columnPartials: plain("column_partials", columnPartialsWgsl),
+  columnPartials: plain("column_partials", columnLanesWgsl + columnPartialsWgsl),
   columns: plain("columns", columnsWgsl),
   invertBlock: plain("invert_block", invertBlockWgsl),
   largest: reducing("largest", largestWgsl),
@@ -61,5 +61,4 @@ export const kernels = {
   rowNorms: reducing("row_norms", rowNormsWgsl),
   throughAffinity: reducing("through_affinity", throughAffinityWgsl),
   throughNormalization: reducing("through_normalization", throughNormalizationWgsl),
-  transpose: plain("transpose", transposeWgsl),
 } as const;

@@ -56,12 +56,13 @@ export interface Approach {
   finish(norms: WalkNorms): Limit;
 }
 
-function squareLayout(job: Job, stride: number, offset = 0): MatrixLayout {
-  return { offset, rowStride: stride, batchStride: job.padded * stride };
+/** The layout of G, H and matrices like them. */
+function squareLayout({ padded }: Job): MatrixLayout {
+  return { rowStride: padded, batchStride: padded ** 2 };
 }
 
-/** Records `to ← α·G + β·to` with G = PZ, summed over the parts. */
-function recordG(program: Program, walk: Walk, to: Slot, stride: number, alpha: number): void {
+/** Records `to ← α·G` with G = PZ, summed over the parts. */
+function recordG(program: Program, walk: Walk, to: Slot, alpha: number): void {
   const { job } = walk;
   walk.parts.forEach(({ rows, pt, z }, i) => {
     program.gemm(
@@ -72,7 +73,7 @@ function recordG(program: Program, walk: Walk, to: Slot, stride: number, alpha: 
         k: rows,
         a: transposed(affinityLayout(job, rows)),
         b: affinityLayout(job, rows),
-        c: squareLayout(job, stride),
+        c: squareLayout(job),
       },
       pt,
       z,
@@ -82,13 +83,12 @@ function recordG(program: Program, walk: Walk, to: Slot, stride: number, alpha: 
   });
 }
 
-/** Records `to ← α·P F_C + β·to`, summed over the parts. */
+/** Records `to ← α·P F_C + β·plus`, summed over the parts; `plus` lies as `to` does. */
 function recordMean(
   program: Program,
   walk: Walk,
   to: ScratchRows,
-  alpha: number,
-  beta: number,
+  { alpha, beta, plus }: { alpha: number; beta: number; plus: ScratchRows },
 ): void {
   const { job } = walk;
   walk.parts.forEach(({ rows, pt, clip }, i) => {
@@ -101,11 +101,12 @@ function recordMean(
         a: transposed(affinityLayout(job, rows)),
         b: clip.layout,
         c: to.layout,
+        ...(i === 0 ? { e: plus.layout } : {}),
       },
       pt,
       clip.place,
       to.place,
-      { alpha, beta: i === 0 ? beta : 1 },
+      i === 0 ? { alpha, beta, e: plus.place } : { alpha, beta: 1 },
     );
   });
 }
@@ -115,7 +116,6 @@ function recordNorms(
   program: Program,
   walk: Walk,
   slot: Slot,
-  stride: number,
   scale: number,
 ): NonNullable<Approach["norms"]> {
   const { images, padded } = walk.job;
@@ -124,7 +124,7 @@ function recordNorms(
   program.kernel(
     kernels.rowNorms,
     images * padded,
-    [images * padded, padded, stride].map(u32),
+    [images * padded, padded].map(u32),
     [slot, rowNorms],
   );
   program.kernel(kernels.largest, 1, [images * padded, 0].map(u32), [rowNorms, place]);
@@ -138,32 +138,31 @@ function recordNorms(
 }
 
 /**
- * Records Gauss-Jordan elimination of [H | b] in place, so that H⁻¹b ends up right of H. Blocked,
- * and without pivoting: H is diagonally dominant by rows or, transposed, by columns.
+ * Records Gauss-Jordan inversion of matrices H in place: H⁻¹ − I is left in them. Blocked, and without
+ * pivoting: H is diagonally dominant.
  */
-function recordElimination(program: Program, job: Job, system: Slot): void {
-  const { images, padded, width } = job;
+function recordInversion(program: Program, job: Job, matrix: Slot): void {
+  const { images, padded } = job;
   const inverse = program.scratch("inverse of a block", images * blockRows ** 2);
   const left = program.scratch("columns of a block", images * padded * blockRows);
   const factors = program.scratch("factors of a block", images * padded * blockRows);
-  const right = program.scratch("rows of a block", images * blockRows * width);
-  const panelLayout = { rowStride: blockRows, batchStride: padded * blockRows };
+  const right = program.scratch("rows of a block", images * blockRows * padded);
+  const tall = { rowStride: blockRows, batchStride: padded * blockRows };
+  const wide = { rowStride: padded, batchStride: padded * blockRows };
   for (let begin = 0; begin < padded; begin += blockRows) {
-    const first = Math.min(begin + blockRows, padded);
-    const rest = width - first;
-    const size = first - begin;
-    const params = [padded, width, images, begin].map(u32);
-    program.kernel(kernels.invertBlock, images, params, [system, inverse]);
-    program.kernel(kernels.panel, images * (padded + size), params, [system, left, right]);
+    const size = Math.min(blockRows, padded - begin);
+    const params = [padded, images, begin].map(u32);
+    program.kernel(kernels.invertBlock, images, params, [matrix, inverse]);
+    program.kernel(kernels.panel, images * padded, params, [matrix, left, right]);
     program.gemm(
       {
         batches: images,
         m: padded,
         n: size,
         k: size,
-        a: panelLayout,
+        a: tall,
         b: { rowStride: blockRows, batchStride: blockRows ** 2 },
-        c: panelLayout,
+        c: tall,
       },
       left,
       inverse,
@@ -173,27 +172,18 @@ function recordElimination(program: Program, job: Job, system: Slot): void {
       {
         batches: images,
         m: padded,
-        n: rest,
+        n: padded,
         k: size,
-        a: panelLayout,
-        b: { offset: first, rowStride: width, batchStride: blockRows * width },
-        c: { offset: first, rowStride: width, batchStride: padded * width },
+        a: tall,
+        b: wide,
+        c: squareLayout(job),
       },
       factors,
       right,
-      system,
+      matrix,
       { alpha: -1, beta: 1 },
     );
   }
-}
-
-/** The right-hand side's place in an augmented system. */
-function rightOf(job: Job, system: Slot): ScratchRows {
-  const { padded, width } = job;
-  return {
-    place: system,
-    layout: { offset: padded, rowStride: width, batchStride: padded * width },
-  };
 }
 
 function filled(job: Job): { from: number; to: number } {
@@ -218,7 +208,7 @@ function recordOuter(
       k: job.channels,
       a: left.layout,
       b: transposed(right.layout),
-      c: squareLayout(job, job.padded),
+      c: squareLayout(job),
     },
     left.place,
     right.place,
@@ -244,74 +234,18 @@ function limitAdjoint(
   return { byMean, byQuery, byG };
 }
 
-/**
- * Records `(I − ω²PZ) F_Q∞ = (1−ω)(F_Q + ωPF_C)` and its solution by elimination.
- *
- * @param adjoint Whether `recordAdjoint` will be called.
- */
-export function approachClosed(program: Program, walk: Walk, adjoint: boolean): Approach {
-  const { job, options: { omega, affinity } } = walk;
-  const { images, padded, width } = job;
-  const system = program.scratch("the system of the queries", images * padded * width);
-  const right = rightOf(job, system);
-  const queryRows = {
-    place: walk.query,
-    layout: { offset: 0, rowStride: job.channels, batchStride: padded * job.channels },
-  };
-  recordBlend(program, job, queryRows, right, filled(job));
-  recordMean(program, walk, right, (1 - omega) * omega, 1 - omega);
-  recordG(program, walk, system, width, -(omega ** 2));
-  const raw = affinity === "raw";
-  const norms = raw ? recordNorms(program, walk, system, width, omega ** -2) : null;
-  return {
-    norms,
-    finish() {
-      program.kernel(
-        kernels.assemble,
-        images * padded,
-        [...[padded, width, images, raw ? 1 : 0].map(u32), f32((1 - omega) * (1 + omega))],
-        [system],
-      );
-      const other = adjoint
-        ? program.scratch("the transposed system", images * padded * width)
-        : null;
-      if (other !== null) {
-        program.kernel(
-          kernels.transpose,
-          Math.ceil(images * padded ** 2 / 64),
-          [padded, width, images].map(u32),
-          [system, other],
-        );
-      }
-      recordElimination(program, job, system);
-      return {
-        query: right,
-        method: "closed",
-        errorBound: 0,
-        recordAdjoint(byFusedQuery) {
-          const v = rightOf(job, other!);
-          recordBlend(program, job, byFusedQuery, v, filled(job));
-          recordElimination(program, job, other!);
-          return limitAdjoint(program, walk, right, v);
-        },
-      };
-    },
-  };
-}
-
-/** Records `from` times G^(2ʲ), times ω^(2·2ʲ), plus `from`. */
-function recordDoubling(
+/** Records `from + α·M·from` of rows, or with Mᵀ. */
+function recordGrown(
   program: Program,
-  walk: Walk,
-  power: Slot,
-  j: number,
+  job: Job,
+  label: string,
+  matrix: Slot,
+  alpha: number,
   from: ScratchRows,
   transpose: boolean,
 ): ScratchRows {
-  const { job, options: { omega } } = walk;
-  const to = scratchRows(program, job, "partial series", job.padded);
-  const square = squareLayout(job, job.padded);
-  recordBlend(program, job, from, to, filled(job));
+  const to = scratchRows(program, job, label, job.padded);
+  const square = squareLayout(job);
   program.gemm(
     {
       batches: job.images,
@@ -321,13 +255,55 @@ function recordDoubling(
       a: transpose ? transposed(square) : square,
       b: from.layout,
       c: to.layout,
+      e: from.layout,
     },
-    power,
+    matrix,
     from.place,
     to.place,
-    { alpha: omega ** (2 * 2 ** j), beta: 1 },
+    { alpha, beta: 1, e: from.place },
   );
   return to;
+}
+
+/** Records `(1−ω)(F_Q + ωPF_C)`. */
+function recordRightHandSide(program: Program, walk: Walk): ScratchRows {
+  const { job, options: { omega } } = walk;
+  const to = scratchRows(program, job, "right-hand side", job.padded);
+  const query = { place: walk.query, layout: to.layout };
+  recordMean(program, walk, to, { alpha: (1 - omega) * omega, beta: 1 - omega, plus: query });
+  return to;
+}
+
+/** Records `(I − ω²PZ) F_Q∞ = (1−ω)(F_Q + ωPF_C)` and its solution through the matrix's inverse. */
+export function approachClosed(program: Program, walk: Walk): Approach {
+  const { job, options: { omega, affinity } } = walk;
+  const { images, padded } = job;
+  const matrix = program.scratch("the system of the queries", images * padded ** 2);
+  const start = recordRightHandSide(program, walk);
+  recordG(program, walk, matrix, -(omega ** 2));
+  const raw = affinity === "raw";
+  return {
+    norms: raw ? recordNorms(program, walk, matrix, omega ** -2) : null,
+    finish() {
+      program.kernel(
+        kernels.assemble,
+        images * padded,
+        [...[padded, images, raw ? 1 : 0].map(u32), f32((1 - omega) * (1 + omega))],
+        [matrix],
+      );
+      recordInversion(program, job, matrix);
+      const query = recordGrown(program, job, "fused queries", matrix, 1, start, false);
+      return {
+        query,
+        method: "closed",
+        errorBound: 0,
+        recordAdjoint(byFusedQuery) {
+          const v = recordGrown(program, job, "adjoint", matrix, 1, byFusedQuery, true);
+          return limitAdjoint(program, walk, query, v);
+        },
+      };
+    },
+  };
 }
 
 /**
@@ -338,14 +314,13 @@ export function approachSeries(program: Program, walk: Walk): Approach {
   const { job, options: { omega, affinity, tolerance } } = walk;
   const { images, padded } = job;
   const g = program.scratch("PZ", images * padded ** 2);
-  const start = scratchRows(program, job, "right-hand side", padded);
-  const queryRows = { place: walk.query, layout: start.layout };
-  recordBlend(program, job, queryRows, start, filled(job));
-  recordMean(program, walk, start, (1 - omega) * omega, 1 - omega);
-  recordG(program, walk, g, padded, 1);
+  const start = recordRightHandSide(program, walk);
+  recordG(program, walk, g, 1);
   const raw = affinity === "raw";
+  const recordPartialSum = (power: Slot, j: number, from: ScratchRows, transpose: boolean) =>
+    recordGrown(program, job, "partial series", power, omega ** (2 * 2 ** j), from, transpose);
   return {
-    norms: raw ? recordNorms(program, walk, g, padded, 1) : null,
+    norms: raw ? recordNorms(program, walk, g, 1) : null,
     finish(norms) {
       const doublings = Math.ceil(Math.log2(seriesTerms(omega, tolerance, norms)));
       const powers: Slot[] = [];
@@ -353,7 +328,7 @@ export function approachSeries(program: Program, walk: Walk): Approach {
       for (let j = 0; j < doublings; j++) {
         const power = j === 0 ? g : program.scratch("power of PZ", images * padded ** 2);
         if (j > 0) {
-          const square = squareLayout(job, padded);
+          const square = squareLayout(job);
           const spec = { m: padded, n: padded, k: padded, a: square, b: square, c: square };
           program.gemm({ batches: images, ...spec }, powers[j - 1]!, powers[j - 1]!, power);
         }
@@ -362,7 +337,7 @@ export function approachSeries(program: Program, walk: Walk): Approach {
           program.kernel(kernels.rescale, rows, [rows, padded].map(u32), [power]);
         }
         powers.push(power);
-        query = recordDoubling(program, walk, power, j, query, false);
+        query = recordPartialSum(power, j, query, false);
       }
       return {
         query,
@@ -370,7 +345,7 @@ export function approachSeries(program: Program, walk: Walk): Approach {
         errorBound: seriesBound(omega, 2 ** doublings, norms),
         recordAdjoint(byFusedQuery) {
           let v = byFusedQuery;
-          powers.forEach((power, j) => v = recordDoubling(program, walk, power, j, v, true));
+          powers.forEach((power, j) => v = recordPartialSum(power, j, v, true));
           return limitAdjoint(program, walk, query, v);
         },
       };
@@ -387,20 +362,18 @@ export function approachSteps(program: Program, walk: Walk): Approach {
   const { job, options: { omega, affinity } } = walk;
   const { images, padded, channels } = job;
   const steps = walk.options.steps!;
-  const square = squareLayout(job, padded);
+  const square = squareLayout(job);
   const g = program.scratch("PZ", images * padded ** 2);
-  const mean = scratchRows(program, job, "mean of F_C", padded);
-  const queryRows = { place: walk.query, layout: mean.layout };
-  recordMean(program, walk, mean, omega, 0);
-  recordG(program, walk, g, padded, 1);
+  const fresh = () => scratchRows(program, job, "queries of a step", padded);
+  const first = fresh();
+  const queryRows = { place: walk.query, layout: first.layout };
+  recordMean(program, walk, first, { alpha: omega, beta: 1 - omega, plus: queryRows });
+  recordG(program, walk, g, 1);
   return {
-    norms: affinity === "raw" ? recordNorms(program, walk, g, padded, 1) : null,
+    norms: affinity === "raw" ? recordNorms(program, walk, g, 1) : null,
     finish(norms) {
-      const fresh = () => scratchRows(program, job, "queries of a step", padded);
-      const history = [fresh()];
-      recordBlend(program, job, queryRows, history[0]!, filled(job), { alpha: 1 - omega });
-      recordBlend(program, job, mean, history[0]!, filled(job), { beta: 1 });
-      const step = (from: ScratchRows, to: ScratchRows, a: MatrixLayout) =>
+      const history = [first];
+      const step = (from: ScratchRows, to: ScratchRows, a: MatrixLayout, plus?: ScratchRows) =>
         program.gemm(
           {
             batches: images,
@@ -410,17 +383,22 @@ export function approachSteps(program: Program, walk: Walk): Approach {
             a,
             b: from.layout,
             c: to.layout,
+            ...(plus ? { e: plus.layout } : {}),
           },
           g,
           from.place,
           to.place,
-          { alpha: omega ** 2, beta: 0 },
+          { alpha: omega ** 2, ...(plus ? { beta: 1, e: plus.place } : {}) },
         );
+      const constant = scratchRows(program, job, "right-hand side", padded);
+      if (steps > 1) {
+        recordBlend(program, job, first, constant, filled(job), { alpha: 1 - omega });
+        const share = { alpha: (1 - omega) * omega, beta: 1 };
+        recordBlend(program, job, queryRows, constant, filled(job), share);
+      }
       for (let t = 1; t < steps; t++) {
         const next = fresh();
-        step(history[t - 1]!, next, square);
-        recordBlend(program, job, queryRows, next, filled(job), { alpha: 1 - omega, beta: 1 });
-        recordBlend(program, job, mean, next, filled(job), { alpha: 1 - omega, beta: 1 });
+        step(history[t - 1]!, next, square, constant);
         history.push(next);
       }
       return {

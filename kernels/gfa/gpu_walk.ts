@@ -261,7 +261,7 @@ export function recordColumnDots(
     program.kernel(
       kernels.columnDots,
       images * chunks[i]! * Math.ceil(queries / columnTile),
-      [rows, queries, padded, images, chunks[i]!, first, all].map(u32),
+      [rows, queries, padded, images, chunks[i]!, first, all, 0].map(u32),
       [pairs[i]!.a, pairs[i]!.b, largest, sums],
     );
     first += chunks[i]!;

@@ -1,15 +1,14 @@
-// The inverse of each system's diagonal block of up to 32 rows at begin, in rows of 32; Gauss-Jordan
-// without pivoting. One workgroup per system, one invocation per column.
+// The inverse of each matrix's diagonal block of up to 32 rows at begin, in rows of 32; Gauss-Jordan
+// without pivoting. One workgroup per matrix, one invocation per column.
 
 struct Params {
-  rows: u32, // of one system
-  width: u32,
+  rows: u32, // of one matrix
   batches: u32,
   begin: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> system: array<f32>; // [batches][rows][width]
+@group(0) @binding(1) var<storage, read> matrix: array<f32>; // [batches][rows][rows]
 @group(0) @binding(2) var<storage, read_write> inverse: array<f32>; // [batches][32][32]
 
 var<workgroup> factors: array<f32, 32>;
@@ -23,11 +22,11 @@ fn main(
   let batch = group.x + group.y * groups.x;
   let inside = batch < params.batches;
   let size = min(32u, params.rows - params.begin);
-  let corner = (batch * params.rows + params.begin) * params.width + params.begin;
+  let corner = (batch * params.rows + params.begin) * params.rows + params.begin;
   var column: array<f32, 32>;
   if (inside && local < size) {
     for (var i = 0u; i < size; i++) {
-      column[i] = system[corner + i * params.width + local];
+      column[i] = matrix[corner + i * params.rows + local];
     }
   }
   for (var p = 0u; p < size; p++) {

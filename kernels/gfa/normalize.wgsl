@@ -1,8 +1,9 @@
 // out[row][d] = x[row][d] / |x[row]|, for rows of a batch; a zero row stays zero, and so do the rows
 // that only fill up the output. norms[batch][row] = |x[row]|.
 //
-// Where squares would overflow or vanish, the largest magnitude is divided out first. One workgroup
-// per row of the output. X is the input's element type.
+// Where squares overflow or vanish, the largest magnitude is divided out first. That is rare, so
+// every invocation finds it by itself and nobody waits. One workgroup per row of the output. X is the
+// input's element type.
 
 struct Params {
   rows: u32,
@@ -33,29 +34,32 @@ fn main(
   let inside = batch < params.batches;
   let present = inside && row < params.rows;
   let start = params.offset + batch * params.batch_stride + row * params.columns;
-  var largest = 0.0;
   var sum = 0.0;
   if (present) {
     for (var d = local; d < params.columns; d += 64u) {
       let value = f32(x[start + d]);
-      largest = max(largest, abs(value));
       sum += value * value;
     }
   }
-  largest = max_over_workgroup(largest, local);
   sum = sum_over_workgroup(sum, local);
-  let extreme = largest < 1e-15 || largest > 1e15;
-  let scale = select(1.0, largest, extreme && largest > 0.0);
-  var scaled = 0.0;
-  if (present && extreme) {
-    for (var d = local; d < params.columns; d += 64u) {
-      let value = f32(x[start + d]) / scale;
-      scaled += value * value;
+  var scale = 1.0;
+  if (present && !(sum > 1e-30 && sum < 1e30)) {
+    var largest = 0.0;
+    for (var d = 0u; d < params.columns; d++) {
+      largest = max(largest, abs(f32(x[start + d])));
+    }
+    scale = select(1.0, largest, largest > 0.0);
+    sum = 0.0;
+    for (var first = 0u; first < params.columns; first += 64u) {
+      var part = 0.0;
+      for (var d = first; d < min(first + 64u, params.columns); d++) {
+        let value = f32(x[start + d]) / scale;
+        part += value * value;
+      }
+      sum += part;
     }
   }
-  scaled = sum_over_workgroup(scaled, local);
-  // Of a scaled row at least 1 unless it is zero.
-  let norm = select(sqrt(sum), max(sqrt(scaled), 1.0), extreme);
+  let norm = select(1.0, sqrt(sum), sum > 0.0);
   if (!inside) {
     return;
   }
@@ -68,6 +72,6 @@ fn main(
     out[to + d] = value;
   }
   if (local == 0u) {
-    norms[id] = select(0.0, scale * norm, largest > 0.0);
+    norms[id] = select(0.0, scale * norm, sum > 0.0);
   }
 }

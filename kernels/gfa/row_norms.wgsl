@@ -3,7 +3,6 @@
 struct Params {
   rows: u32, // of all batches
   columns: u32,
-  stride: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -21,7 +20,7 @@ fn main(
   var sum = 0.0;
   if (inside) {
     for (var i = local; i < params.columns; i += 64u) {
-      sum += abs(x[row * params.stride + i]);
+      sum += abs(x[row * params.columns + i]);
     }
   }
   sum = sum_over_workgroup(sum, local);

@@ -7,7 +7,7 @@ import { customGradient } from "../../lib/graph/custom_gradient.ts";
 import { Graph, type Value } from "../../lib/graph/graph.ts";
 import * as ops from "../../lib/graph/ops.ts";
 import type { Engine } from "../../lib/runtime.ts";
-import type { DType, HostTensor, Tensor } from "../../lib/tensor.ts";
+import { type DType, HostTensor, type Tensor } from "../../lib/tensor.ts";
 import { LazySession } from "../dispatch/lazy_session.ts";
 import { toHost } from "../dispatch/operand.ts";
 import { refuseNonFinite } from "../finite.ts";
@@ -23,7 +23,7 @@ import {
   type MaskPoolingSizes,
   PooledMasks,
 } from "./contract.ts";
-import { resizeAdjoint } from "./resize_adjoint.ts";
+import { resizeAdjoint, type SizeRelation } from "./resize_adjoint.ts";
 
 /**
  * Adds mask pooling to a graph, so that a network and its pooling can be one session. Sizes may be
@@ -54,10 +54,15 @@ export function maskPoolingGraph(
   checkMaskPoolingOptions(options);
   const pooling = new PoolingGraph(features, maskLogits, options.mode);
   // A size known only at run time is not a number, and compares as false.
-  const isWide = Number(maskLogits.shape.at(-2)) >= 2 * Number(features.shape.at(-2));
+  const [height, width] = features.shape.slice(-2).map(Number) as [number, number];
+  const [maskHeight, maskWidth] = maskLogits.shape.slice(-2).map(Number) as [number, number];
+  const relation = relationOf({ height, width, maskHeight, maskWidth });
   const [pooled] = customGradient([features, maskLogits], [pooling.pooled], ([byPooled]) => {
-    const by = pooling.gradients(byPooled!, isWide);
-    return [by.features, by.maskLogits];
+    const by = pooling.gradients(byPooled!, relation);
+    return [
+      ops.reshape(by.features, leading(features, features.rank)),
+      by.maskLogits && ops.reshape(by.maskLogits, leading(maskLogits, maskLogits.rank)),
+    ];
   });
   return { pooled: pooled!, area: ops.stopGradient(pooling.area) };
 }
@@ -106,34 +111,48 @@ class PoolingGraph {
   }
 
   /**
-   * From g = ∂L/∂F_C to ∂L/∂X = (g / (A + ε))ᵀ a and, when soft, ∂L/∂M.
+   * From g = ∂L/∂F_C to ∂L/∂X = (g / (A + ε))ᵀ a and, when soft, ∂L/∂M. Both come as the last
+   * operator leaves them, to be given their shapes: an operator that does no more than that copies
+   * what is an output of a session.
    *
    * @param byPooled [B×]N×D.
-   * @param isWide As {@linkcode resizeAdjoint} has it.
+   * @param relation Of the logits' size to that of the features.
+   * @returns By X, [B×]D×hw, and by M, its elements in their order.
    */
-  gradients(byPooled: Value, isWide: boolean): { features: Value; maskLogits: Value | null } {
-    // Divided after the transposition, which ONNX Runtime would else leave to the product: slower.
-    const gTransposed = ops.div(transposed(byPooled), transposed(this.#total));
-    const byX = ops.matMul(gTransposed, this.#weights);
-    const features = ops.reshape(byX, leading(this.#features, this.#features.rank));
+  gradients(
+    byPooled: Value,
+    relation: SizeRelation,
+  ): { features: Value; maskLogits: Value | null } {
+    const g = ops.div(byPooled, this.#total);
+    const features = ops.matMul(transposed(g), this.#weights);
     if (this.#mode === "hard") return { features, maskLogits: null };
     // ∂L/∂a_np = Σ_d g_nd (X_dp − F_nd); the sum with F is one over pixels of that with X.
     const a = this.#weights;
-    const g = ops.div(byPooled, this.#total);
-    const aByA = ops.mul(a, ops.matMul(g, this.#x));
-    const mean = ops.div(ops.reduceSum(aByA, [-1], true), this.#total);
-    const byLogit = ops.mul(ops.sub(aByA, ops.mul(a, mean)), ops.sub(1, a));
-    const rank = this.#maskLogits.rank;
-    const byResized = ops.reshape(byLogit, [
-      ...leading(this.#maskLogits, rank - 2),
-      ops.dimOf(this.#features, rank - 2),
-      ops.dimOf(this.#features, rank - 1),
+    // Each logit has a quarter of one cell where there are four to a cell.
+    const share = relation === "double" && !this.#isSameSize ? 0.25 : 1;
+    const byA = ops.matMul(share === 1 ? g : ops.mul(g, share), this.#x);
+    const mean = ops.div(ops.reduceSum(ops.mul(a, byA), [-1], true), this.#total);
+    const byLogit = ops.mul(ops.mul(ops.sub(byA, mean), a), ops.sub(1, a));
+    if (this.#isSameSize) return { features, maskLogits: byLogit };
+    const images = ops.reshape(byLogit, [
+      ...(g.rank === 3 ? [] : [1]),
+      ...leading(byLogit, g.rank - 1),
+      ops.dimOf(this.#features, -2),
+      ops.dimOf(this.#features, -1),
     ]);
-    return {
-      features,
-      maskLogits: this.#isSameSize ? byResized : resizeAdjoint(byResized, this.#maskLogits, isWide),
-    };
+    return { features, maskLogits: resizeAdjoint(images, this.#maskLogits, relation) };
   }
+}
+
+/** How the logits' size relates to that of the features. */
+function relationOf(
+  { height, width, maskHeight, maskWidth }: Pick<
+    MaskPoolingSizes,
+    "height" | "width" | "maskHeight" | "maskWidth"
+  >,
+): SizeRelation {
+  if (maskHeight === 2 * height && maskWidth === 2 * width) return "double";
+  return maskHeight >= 2 * height ? "wide" : "other";
 }
 
 /** The sizes of the first axes, as `reshape` takes them. */
@@ -202,9 +221,10 @@ export class CpuMaskPooling {
       const [sum] = await results[name]?.read() as Float32Array | undefined ?? [0];
       if (sum! * 0 !== 0) this.#refuse(operands);
     }
+    const byMaskLogits = results["byMaskLogits"];
     return new MaskPoolingGradients(
-      results["byFeatures"] as Tensor<"float32">,
-      (results["byMaskLogits"] as Tensor<"float32"> | undefined) ?? null,
+      await shaped(results["byFeatures"]!, input.features.shape),
+      byMaskLogits === undefined ? null : await shaped(byMaskLogits, input.maskLogits.shape),
     );
   }
 
@@ -229,9 +249,9 @@ export class CpuMaskPooling {
   ): Promise<Record<string, Tensor>> {
     const types = Object.fromEntries(Object.entries(operands).map(([name, x]) => [name, x.dtype]));
     const isSameSize = sizes.height === sizes.maskHeight && sizes.width === sizes.maskWidth;
-    const isWide = sizes.maskHeight >= 2 * sizes.height;
     const isBatched = sizes.batch !== null;
-    const relation = isSameSize ? "same" : isWide && "cotangent.pooled" in types ? "wide" : "other";
+    const isTransposed = this.#options.mode === "soft" && "cotangent.pooled" in types;
+    const relation = isSameSize ? "same" : isTransposed ? relationOf(sizes) : "other";
     const key = JSON.stringify([types, relation, isBatched]);
     let session = this.#sessions.get(key);
     if (session === undefined) {
@@ -243,7 +263,7 @@ export class CpuMaskPooling {
 
   #build(
     types: Readonly<Record<string, DType>>,
-    relation: "same" | "wide" | "other",
+    relation: "same" | SizeRelation,
     isBatched: boolean,
   ): Uint8Array {
     const { mode, checkFinite } = this.#options;
@@ -258,7 +278,7 @@ export class CpuMaskPooling {
     if (checkFinite) graph.output("logitSum", ops.reduceSum(maskLogits));
     if ("cotangent.pooled" in types) {
       const cotangent = input("cotangent.pooled", "N", "D");
-      const by = pooling.gradients(cotangent, relation === "wide");
+      const by = pooling.gradients(cotangent, relation === "same" ? "other" : relation);
       graph.output("byFeatures", by.features);
       if (by.maskLogits !== null) graph.output("byMaskLogits", by.maskLogits);
       if (checkFinite) {
@@ -271,6 +291,11 @@ export class CpuMaskPooling {
     }
     return graph.toOnnx();
   }
+}
+
+/** The same elements under another shape. */
+async function shaped(tensor: Tensor, shape: readonly number[]): Promise<HostTensor<"float32">> {
+  return new HostTensor("float32", shape, await tensor.read() as Float32Array<ArrayBuffer>);
 }
 
 async function onHost(

@@ -3,16 +3,15 @@
  *
  * @module
  */
-import { DeviceError } from "../../lib/errors.ts";
 import { formatShape, sizeOf, type Tensor } from "../../lib/tensor.ts";
 import { BufferPool } from "../dispatch/buffer_pool.ts";
-import { f32, u32 } from "../dispatch/command_list.ts";
+import { f32, type Param, u32 } from "../dispatch/command_list.ts";
 import { KernelContext } from "../dispatch/context.ts";
 import { GpuTensor } from "../dispatch/gpu_tensor.ts";
-import { type GpuOperand, toGpu } from "../dispatch/operand.ts";
+import { elementTypeOn, type GpuElements, toGpuElements } from "../dispatch/operand.ts";
 import { Program, type Slot } from "../dispatch/program.ts";
 import { elementBytes, type ElementRange, elementRange } from "../dispatch/ranges.ts";
-import { containsNonfinite, refuseNonfinite, type Searched } from "../dispatch/refuse_nonfinite.ts";
+import { refuseNonfinite } from "../dispatch/refuse_nonfinite.ts";
 import type { ElementType } from "../dispatch/shader.ts";
 import {
   checkMaskPooling,
@@ -36,7 +35,7 @@ import {
 
 const dtypes = ["float32", "float16"] as const;
 
-/** Rows of cells that an invocation of `weights.wgsl` and `slope.wgsl` handles. */
+/** Rows of cells that an invocation of `cells.wgsl` visits. */
 const rowsPerPart = 8;
 
 /** A tensor on the device. */
@@ -120,15 +119,15 @@ export class GpuMaskPooling implements Disposable {
     const shapes = { pooled: [...lead, masks, channels], area: [...lead, masks] };
     this.#refuse(tensors, shapes);
     const jobs = divideWork(this.#context.bindingLimit, sizes, {
-      features: elementBytes(typeOf(input.features)),
-      maskLogits: elementBytes(typeOf(input.maskLogits)),
+      features: this.#bytes(input.features),
+      maskLogits: this.#bytes(input.maskLogits),
     });
     const [pooled, area] = await this.#onDevice(tensors, shapes, (program, sources, results) => {
       const [features, maskLogits] = sources as [Source, Source];
       const [pooled, area] = results as [GPUBuffer, GPUBuffer];
       const run = runOf(sizes, program);
       for (const job of jobs) this.#encodeForward(run, job, features, maskLogits, pooled, area);
-    }, ([, maskLogits], [pooled]) => [maskLogits!, pooled!]);
+    });
     return new PooledMasks(pooled!, area!);
   }
 
@@ -318,10 +317,7 @@ export class GpuMaskPooling implements Disposable {
     program.kernel(
       weightsKernel(grid.vector, grid.resized, maskLogits.type),
       Math.ceil(planes * grid.parts / 64),
-      [
-        ...planeParams(sizes, grid, planes, logits.offset),
-        u32(this.#options.mode === "soft" ? 1 : 0),
-      ],
+      cellParams(sizes, grid, planes, logits.offset, { soft: this.#options.mode === "soft" }),
       [logits.place, weights.values, weights.partAreas],
     );
     return weights;
@@ -368,10 +364,9 @@ export class GpuMaskPooling implements Disposable {
     program.kernel(
       slopeKernel(grid.vector, grid.resized, maskLogits.type),
       Math.ceil(planes * grid.parts / 64),
-      [
-        ...planeParams(sizes, grid, planes, logits.offset),
-        u32(target.offset / (grid.vector ? 4 : 1)),
-      ],
+      cellParams(sizes, grid, planes, logits.offset, {
+        resultOffset: target.offset / (grid.vector ? 4 : 1),
+      }),
       [logits.place, byWeight, correction, target.place],
     );
     if (!grid.resized) return;
@@ -396,6 +391,11 @@ export class GpuMaskPooling implements Disposable {
     return elementRange(buffer, this.#firstPlane(run, job) * plane, planes * plane, type);
   }
 
+  /** Bytes of a tensor's element on the device. */
+  #bytes(tensor: Tensor): number {
+    return elementBytes(elementTypeOn(this.#context.gpu, tensor));
+  }
+
   /** Refuses what the device can't take, before anything is allocated. */
   #refuse(
     tensors: Readonly<Record<string, Tensor>>,
@@ -407,14 +407,7 @@ export class GpuMaskPooling implements Disposable {
         bytes * sizeOf(shape),
       );
     for (const [name, tensor] of Object.entries(tensors)) {
-      const type = typeOf(tensor);
-      if (type === "f16" && !this.#context.gpu.features.has("shader-f16")) {
-        throw new DeviceError(
-          `mask pooling: ${name} is float16, but this WebGPU device lacks shader-f16; ` +
-            `convert it to float32`,
-        );
-      }
-      check(name, tensor.shape, elementBytes(type));
+      check(name, tensor.shape, this.#bytes(tensor));
     }
     for (const [name, shape] of Object.entries(results)) check(name, shape, 4);
   }
@@ -425,35 +418,32 @@ export class GpuMaskPooling implements Disposable {
    * @param tensors The inputs by name.
    * @param shapes Of the results, by name.
    * @param record Gets inputs and results in these orders.
-   * @param evidence Tensors of which one is not finite if any input isn't.
    * @returns The results, which the caller owns.
    */
   async #onDevice(
     tensors: Readonly<Record<string, Tensor>>,
     shapes: Readonly<Record<string, readonly number[]>>,
     record: (program: Program, sources: readonly Source[], results: readonly GPUBuffer[]) => void,
-    evidence?: (sources: readonly Searched[], results: readonly Searched[]) => Searched[],
   ): Promise<GpuTensor<"float32">[]> {
     const context = this.#context;
     const { gpu } = context;
-    const operands: GpuOperand[] = [];
+    const operands: GpuElements[] = [];
     const results: GpuTensor<"float32">[] = [];
     const lease = this.#pool.lease();
     const named = Object.entries(tensors);
     try {
-      for (const [name, tensor] of named) operands.push(await toGpu(gpu, name, tensor));
+      for (const [name, tensor] of named) {
+        operands.push(await toGpuElements(gpu, name, tensor));
+      }
       const sources = named.map(([name, tensor], i) => ({
         name,
         shape: tensor.shape,
         buffer: operands[i]!.buffer,
-        type: typeOf(tensor),
+        type: operands[i]!.type,
       }));
-      // A CPU's arithmetic carries NaN and infinity into the results, which are the quicker search;
-      // a GPU's compiler may assume that there is none.
-      const searchResults = evidence !== undefined && context.software;
-      if (this.#options.checkFinite && !searchResults) {
-        await refuseNonfinite(context, "mask pooling", sources);
-      }
+      const checked = this.#options.checkFinite
+        ? refuseNonfinite(context, "mask pooling", sources)
+        : Promise.resolve();
       await context.guard("mask pooling", () => {
         for (const [name, shape] of Object.entries(shapes)) {
           results.push(GpuTensor.allocate(gpu, "float32", shape, name));
@@ -462,18 +452,7 @@ export class GpuMaskPooling implements Disposable {
       const program = new Program(context, lease, "mask pooling");
       record(program, sources, results.map(({ buffer }) => buffer));
       await program.submit();
-      if (this.#options.checkFinite && searchResults) {
-        const found = results.map(({ buffer, shape }, i) => ({
-          name: Object.keys(shapes)[i]!,
-          buffer,
-          shape,
-          type: "f32" as const,
-        }));
-        // A sum may also overflow, so that the inputs have the last word.
-        if (await containsNonfinite(context, evidence(sources, found))) {
-          await refuseNonfinite(context, "mask pooling", sources);
-        }
-      }
+      await checked;
       return results;
     } catch (error) {
       for (const result of results) result.dispose();
@@ -489,10 +468,6 @@ export class GpuMaskPooling implements Disposable {
 interface Placed {
   readonly place: Slot | ElementRange["place"];
   readonly offset: number;
-}
-
-function typeOf(tensor: Tensor): ElementType {
-  return tensor.dtype === "float16" ? "f16" : "f32";
 }
 
 /** The channels of a range, of a job's images. */
@@ -533,13 +508,18 @@ function gridOf({ height, width, maskHeight, maskWidth }: MaskPoolingSizes): Gri
   return { vector, resized, pixels, cells, rows, columns, parts };
 }
 
-/** What `weights.wgsl` and `slope.wgsl` begin their parameters with. */
-function planeParams(sizes: MaskPoolingSizes, grid: Grid, planes: number, offset: number) {
+/** The parameters of `cells.wgsl`. */
+function cellParams(
+  { maskHeight, maskWidth, height, width }: MaskPoolingSizes,
+  grid: Grid,
+  planes: number,
+  offset: number,
+  { soft = false, resultOffset = 0 }: { soft?: boolean; resultOffset?: number },
+): Param[] {
   // Logits of the same size are bound as cells.
   const perCell = grid.vector && !grid.resized ? 4 : 1;
-  const { maskHeight, maskWidth, height, width } = sizes;
   return [
     ...[planes, grid.cells, grid.rows, grid.columns, grid.parts, offset / perCell],
-    ...[maskHeight, maskWidth, height, width],
+    ...[maskHeight, maskWidth, height, width, Number(soft), resultOffset],
   ].map(u32);
 }

@@ -5,6 +5,7 @@
  */
 import type { KernelSource } from "../dispatch/program.ts";
 import type { ElementType } from "../dispatch/shader.ts";
+import cellsWgsl from "./cells.wgsl" with { type: "text" };
 import correctionWgsl from "./correction.wgsl" with { type: "text" };
 import meanWgsl from "./mean.wgsl" with { type: "text" };
 import resizeWgsl from "./resize.wgsl" with { type: "text" };
@@ -69,6 +70,7 @@ function logitsKernel(
       cells(vector),
       `@group(0) @binding(1) var<storage, read> logits: array<${element}>;`,
       ...(resized ? [vector ? vectorColumns : scalarColumns, resizeWgsl] : [sameSize]),
+      cellsWgsl,
       code,
     ].join("\n"),
     options: { types: { Logit: type } },

@@ -111,10 +111,11 @@ export const maskPoolingCases: fc.Arbitrary<MaskPoolingCase> = fc.record({
     "tiny",
   ),
   batch: fc.integer({ min: 1, max: 3 }),
-  sameSize: fc.boolean(),
+  // Logits of the features' size, or of twice it, are what networks give.
+  times: fc.constantFrom(null, 1, 1, 2),
   seed: seeds,
-}).map(({ sameSize, ...rest }) =>
-  sameSize ? { ...rest, maskHeight: rest.height, maskWidth: rest.width } : rest
+}).map(({ times, ...rest }) =>
+  times ? { ...rest, maskHeight: times * rest.height, maskWidth: times * rest.width } : rest
 );
 
 /** Draws the inputs of a case, float32. */

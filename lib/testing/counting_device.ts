@@ -75,7 +75,7 @@ export function countDevice(device: Device): CountingDevice {
           const counted: Session = {
             inputNames: session.inputNames,
             outputNames: session.outputNames,
-            run: (inputs) => session.run(inputs),
+            run: (inputs, outputs) => session.run(inputs, outputs),
             dispose() {
               sessions.delete(counted);
               return session.dispose();

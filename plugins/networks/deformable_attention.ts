@@ -59,13 +59,19 @@ export function deformableAttention(
   const size = headSize(queries, heads);
   const [batch, count] = [ops.dimOf(queries, 0), ops.dimOf(queries, 1)];
 
-  // Level by level, heads beside the batch.
+  // Offsets in units of the map's own size, which the layer's parameters take on: they are few.
+  const pixels = ops.concat(
+    sizes.map((level) => ops.reshape(ops.div(2, extent(graph, level)), [1, 1, 1, 2])),
+    1,
+  );
+  const units = ops.reshape(ops.expand(pixels, [heads, levels, points, 2]), [-1]);
+  // Level by level, heads beside the batch, and queries last, so that long rows lie side by side.
   const offsets = ops.transpose(
     ops.reshape(
-      still(scope.scope("offsets"), queries, heads * levels * points * 2, 2),
+      still(scope.scope("offsets"), queries, heads * levels * points * 2, 2, units),
       [batch, count, heads, levels, points, 2],
     ),
-    [3, 0, 2, 1, 4, 5],
+    [3, 0, 2, 4, 1, 5],
   );
   const affinity = still(scope.scope("weights"), queries, heads * levels * points, 0);
   const weights = ops.transpose(
@@ -73,21 +79,20 @@ export function deformableAttention(
       ops.softmax(ops.reshape(affinity, [batch, count, heads, levels * points]), -1),
       [batch, count, heads, levels, points],
     ),
-    [3, 0, 2, 1, 4],
+    [3, 0, 2, 4, 1],
   );
   const values = splitLevels(linear(scope.scope("value"), source.tokens, width), sizes);
 
-  const start = ops.unsqueeze(ops.sub(ops.mul(places, 2), 1), [1]);
+  const start = ops.sub(ops.mul(places, 2), 1);
   const looks = sizes.map((level, i) => {
     const value = ops.reshape(
       ops.transpose(values[i]!, [0, 2, 1]),
       [-1, size, level.height, level.width],
     );
-    const pixel = ops.div(2, extent(graph, level));
-    const steps = ops.reshape(ops.slice(offsets, 0, i, i + 1), [-1, count, points, 2]);
-    const seen = ops.gridSample(value, ops.add(ops.mul(steps, pixel), start));
-    const weight = ops.reshape(ops.slice(weights, 0, i, i + 1), [-1, 1, count, points]);
-    return ops.reduceSum(ops.mul(seen, weight), [3]);
+    const steps = ops.reshape(ops.slice(offsets, 0, i, i + 1), [-1, points, count, 2]);
+    const seen = ops.gridSample(value, ops.add(steps, start));
+    const weight = ops.reshape(ops.slice(weights, 0, i, i + 1), [-1, 1, points, count]);
+    return ops.reduceSum(ops.mul(seen, weight), [2]);
   });
   const sum = looks.reduce((a, b) => ops.add(a, b));
   const rows = ops.transpose(ops.reshape(sum, [batch, width, count]), [0, 2, 1]);
@@ -132,11 +137,21 @@ function extent(graph: Graph, { height, width }: LevelSize): Value {
   return ops.concat([sizeValue(graph, width), sizeValue(graph, height)], 0);
 }
 
-/** A linear layer that starts out giving the same for every query. */
-function still(scope: ParameterScope, x: Value, outputs: number, deviation: number): Value {
+/** A linear layer that starts out giving the same for every query; `units` is what each output counts in. */
+function still(
+  scope: ParameterScope,
+  x: Value,
+  outputs: number,
+  deviation: number,
+  units?: Value,
+): Value {
   const shape = [x.shape[2] as number, outputs];
-  return ops.add(
-    ops.matMul(x, scope.parameter("weight", shape, { constant: 0 })),
-    scope.parameter("bias", [outputs], deviation > 0 ? { normal: deviation } : { constant: 0 }),
+  const weight = scope.parameter("weight", shape, { constant: 0 });
+  const bias = scope.parameter(
+    "bias",
+    [outputs],
+    deviation > 0 ? { normal: deviation } : { constant: 0 },
   );
+  if (units === undefined) return ops.add(ops.matMul(x, weight), bias);
+  return ops.add(ops.matMul(x, ops.mul(weight, units)), ops.mul(bias, units));
 }

@@ -26,7 +26,11 @@ export interface AcquireOptions {
    * in Node, where no engine runs networks on WebGPU.
    */
   networks?: "auto" | "cpu" | "webgpu";
-  /** Threads inside one operator on the CPU; the engine's own choice where left out. */
+  /**
+   * Upper bound on threads inside one operator on the CPU, for each session; the engine's own choice
+   * where left out. In WebAssembly all sessions of a page share one pool, which is made with the
+   * first of them: a bound has to be given with the first device.
+   */
   threads?: number;
   /**
    * Browser: the folder, as a URL ending in "/", that holds ONNX Runtime's `.wasm` and `.mjs`
@@ -59,6 +63,7 @@ export function liveDevices(): number {
  * @returns The device; the caller disposes of it.
  * @throws {DeviceError} If `webgpu` is wanted and can't be had, or a package is missing. The message
  * says what to install.
+ * @throws {OptionError} If an option is outside of its domain.
  *
  * @example
  * ```ts
@@ -213,8 +218,11 @@ async function wrap(
   return device;
 }
 
-function pick({ wasmPaths }: AcquireOptions): { wasmPaths?: string } {
-  return wasmPaths === undefined ? {} : { wasmPaths };
+function pick({ wasmPaths, threads }: AcquireOptions): { wasmPaths?: string; threads?: number } {
+  return {
+    ...(wasmPaths === undefined ? {} : { wasmPaths }),
+    ...(threads === undefined ? {} : { threads }),
+  };
 }
 
 /** The adapter in words: implementations fill in different parts. */

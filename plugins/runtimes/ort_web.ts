@@ -4,9 +4,9 @@
  * @module
  */
 import type { InferenceSession } from "onnxruntime-common";
-import { DeviceError } from "../../lib/errors.ts";
+import { DeviceError, OptionError } from "../../lib/errors.ts";
 import type { Engine, LoadOptions, Session } from "../../lib/runtime.ts";
-import { modelError, type Ort, OrtSession, reason } from "./ort_session.ts";
+import { checkThreads, modelError, type Ort, OrtSession, reason } from "./ort_session.ts";
 import { withRuntimeDir } from "./quiet_driver.ts";
 
 let library: Promise<Ort> | null = null;
@@ -24,6 +24,13 @@ async function importLibrary(): Promise<Ort> {
   }
 }
 
+/** Threads of the pool that all sessions share; null before the first session. */
+let pool: number | null = null;
+
+// Seen with onnxruntime-web 1.30: after a run that a lost device ended, no model can be loaded on any
+// other device.
+let brokenByLoss = false;
+
 // One WebAssembly instance serves all sessions, and it suspends while the GPU works: a second call
 // that comes in meanwhile would corrupt its stack.
 let last: Promise<unknown> = Promise.resolve();
@@ -39,7 +46,10 @@ export interface OrtWebOptions {
   gpu?: GPUDevice;
   /** Why the device is gone; null while it lives. */
   isLost?: () => string | null;
-  /** WebAssembly threads; they need a page that is cross-origin isolated. */
+  /**
+   * Upper bound on WebAssembly threads; only a page that is cross-origin isolated has more than one.
+   * The pool is made with the first session of the page, or process, and serves all others.
+   */
   threads?: number;
   /** The folder, as a URL ending in "/", that holds ONNX Runtime's `.wasm` and `.mjs` files. */
   wasmPaths?: string;
@@ -47,36 +57,74 @@ export interface OrtWebOptions {
 
 /**
  * The engine over `onnxruntime-web`. On a device, outputs stay in its memory as `GpuTensor`s, and
- * inputs that are already there are used without a copy.
+ * inputs that are already there are used without a copy; outputs that are given as `GpuTensor`s are
+ * written where they are. The package has no way to write to host memory that it is given: such
+ * outputs are copied there.
  *
  * @throws {DeviceError} If the package is missing.
+ * @throws {OptionError} If the number of threads is no positive integer, or the pool has more.
  */
 export async function ortWebEngine(options: OrtWebOptions = {}): Promise<Engine> {
+  const { gpu, threads } = options;
+  checkThreads(threads);
   const ort = await (library ??= importLibrary());
-  const { gpu } = options;
   if (options.wasmPaths !== undefined) ort.env.wasm.wasmPaths = options.wasmPaths;
-  if (options.threads !== undefined) ort.env.wasm.numThreads = options.threads;
+  if (threads !== undefined) {
+    // Without isolation there are no threads, and asking for them fails.
+    if (pool === null) ort.env.wasm.numThreads = globalThis.crossOriginIsolated ? threads : 1;
+    else if (pool > threads) {
+      throw new OptionError(
+        `threads is ${threads}, but ONNX Runtime's WebAssembly has ${pool} since its first session; ` +
+          "give the bound with the first device",
+      );
+    }
+  }
   return {
     name: `onnxruntime-web ${ort.env.versions.web ?? ort.env.versions.common} (${
       gpu ? "WebGPU" : "WebAssembly"
     })`,
     kind: gpu ? "webgpu" : "cpu",
-    async load(model: Uint8Array, _loadOptions: LoadOptions = {}): Promise<Session> {
-      const sessionOptions: InferenceSession.SessionOptions = {
-        // The device goes with the session: the package's global setting takes effect only once,
-        // which would rule out a second device after a loss.
-        executionProviders: gpu ? [{ name: "webgpu", device: gpu }] : ["wasm"],
-        graphOptimizationLevel: "all",
-        logSeverityLevel: 4,
-        ...(gpu ? { preferredOutputLocation: "gpu-buffer" } : {}),
+    async load(model: Uint8Array, loadOptions: LoadOptions = {}): Promise<Session> {
+      checkThreads(loadOptions.threads);
+      const create = (outputs: InferenceSession.SessionOptions["preferredOutputLocation"]) =>
+        ort.InferenceSession.create(model, {
+          // The device goes with the session: the package's global setting takes effect only once,
+          // which would rule out a second device after a loss.
+          executionProviders: gpu ? [{ name: "webgpu", device: gpu }] : ["wasm"],
+          graphOptimizationLevel: "all",
+          logSeverityLevel: 4,
+          ...(gpu && outputs ? { preferredOutputLocation: outputs } : {}),
+        });
+      const open = async () => {
+        const session = await create("gpu-buffer");
+        pool ??= ort.env.wasm.numThreads ?? 1;
+        if (!gpu) return session;
+        // What WebGPU has no type for would fail in every run.
+        const places = session.outputMetadata.map((meta) =>
+          [meta.name, meta.isTensor && meta.type === "float64" ? "cpu" : "gpu-buffer"] as const
+        );
+        if (places.every(([, place]) => place === "gpu-buffer")) return session;
+        await session.release();
+        return await create(Object.fromEntries(places));
       };
       try {
         // The first one makes the library look at the adapters, whatever device it is given.
-        const session = await exclusively(() =>
-          withRuntimeDir(() => ort.InferenceSession.create(model, sessionOptions))
-        );
-        return new OrtSession(ort, session, gpu ?? null, options.isLost, exclusively);
+        const session = await exclusively(() => withRuntimeDir(open));
+        const { isLost } = options;
+        return new OrtSession(ort, session, {
+          exclusively,
+          onLossInRun: () => brokenByLoss = true,
+          ...(gpu ? { gpu } : {}),
+          ...(isLost ? { isLost } : {}),
+        });
       } catch (error) {
+        if (gpu && brokenByLoss) {
+          throw new DeviceError(
+            "a WebGPU device was lost in the middle of a run, after which onnxruntime-web can't load " +
+              "models on WebGPU; reload the page or start the process again, or take networks: cpu",
+            { cause: error },
+          );
+        }
         throw modelError(error, model.length);
       }
     },

@@ -49,7 +49,7 @@ export interface KernelRow {
   readonly peerMs: number | null;
   /** Median over the rounds of peerMs / ms. */
   readonly ratio: number | null;
-  /** Rounds behind the medians. */
+  /** Rounds behind the medians; where the peer was not measured, this project's own. */
   readonly rounds: number;
   /** How far the results are apart: relative to the largest entry, or the share of labels. */
   readonly difference?: number;
@@ -95,6 +95,9 @@ interface Entrant {
   readonly only?: string;
   start(): Promise<Competitor<KernelTask>>;
 }
+
+/** Stands in for a peer that was not measured. */
+const nobody: Side = { time: () => Promise.resolve(0), dispose: () => Promise.resolve() };
 
 const contests = [...poolingContests, ...gfaContests, ...classificationContests];
 
@@ -272,6 +275,7 @@ class Session {
     let result: ArrayLike<number> | null = null;
     let failure: string | null = null;
     let memory: { peakBytes?: number } = {};
+    let alone: { ms: number; rounds: number } | null = null;
     try {
       ours = await contest.ours(device, task);
       meter?.reset();
@@ -291,16 +295,17 @@ class Session {
         peerVersion: peer.version,
         ...memory,
       };
-      const missing = { ...row, ms, peerMs: null, ratio: null, rounds: 0 };
+      const missing = { ...row, peerMs: null, ratio: null };
       if (ours === null || ms === null || failure !== null) {
-        report({ ...missing, ms: null, note: failure ?? "not run" });
+        report({ ...missing, ms: null, rounds: 0, note: failure ?? "not run" });
         continue;
       }
       try {
         await this.#probe(contest, peer, rng);
         report({ ...row, ...await this.#pair(contest.kernel, task, ours, ms, result, peer) });
       } catch (error) {
-        report({ ...missing, note: message(error) });
+        alone ??= await measurePair(ours, nobody, { ms, peerMs: budget.sample }, budget);
+        report({ ...missing, ms: alone.ms, rounds: alone.rounds, note: message(error) });
       }
     }
     await ours?.dispose();

@@ -9,6 +9,7 @@ import { formatHelp, parseArguments } from "../../lib/cli/arguments.ts";
 import { formatTable } from "../../lib/cli/table.ts";
 import { OptionError, OvsError } from "../../lib/errors.ts";
 import type { Device } from "../../lib/runtime.ts";
+import { benchGraphs, type GraphRow } from "./graphs.ts";
 import { budgets } from "./harness.ts";
 import { benchKernels, type KernelRow } from "./kernels.ts";
 
@@ -19,15 +20,17 @@ const spec = {
     "median over the rounds of the peer's time divided by ours, so that above 1 is faster than " +
     "the peer. SUITE is kernels: mask pooling, GFA and per-pixel classification beside " +
     "onnxruntime-node, PyTorch and jax-js on the CPU, and beside onnxruntime-web, jax-js and, " +
-    "where there is CUDA, PyTorch on WebGPU. PyTorch needs `pip install torch numpy`; OVS_PYTHON " +
-    "names the Python that has it.",
+    "where there is CUDA, PyTorch on WebGPU; or graphs: networks, forward and in training, beside " +
+    "PyTorch and jax-js on the CPU. PyTorch needs `pip install torch numpy`; OVS_PYTHON names the " +
+    "Python that has it.",
   positionals: ["SUITE"],
   flags: {
     json: { value: "FILE", description: "Write the rows to FILE as well, after each one." },
-    device: { value: "KIND", description: "cpu, webgpu or all (the default)." },
+    device: { value: "KIND", description: "Of kernels: cpu, webgpu or all (the default)." },
     filter: {
       value: "TEXT",
-      description: "Only rows with all of these words in the kernel, shape, engine or peer.",
+      description: "Only rows with all of these words in the kernel, shape, engine or peer; or " +
+        "in the net, pass or peer.",
     },
     quick: { description: "A few small rows with few rounds, in about a minute." },
     threads: {
@@ -39,6 +42,7 @@ const spec = {
     "deno task bench kernels --json bench/results/laptop.json",
     'deno task bench kernels --device cpu --filter "gfa pytorch"',
     "deno task bench kernels --quick",
+    "deno task bench graphs --json bench/results/laptop-graphs.json",
   ],
 } as const;
 
@@ -64,6 +68,40 @@ function formatLine(row: KernelRow): string {
     (row.ratio === null
       ? row.note ?? ""
       : `${row.peer} ${formatMs(row.peerMs)} ms · ${formatRatio(row.ratio)}`);
+}
+
+/** What a row of networks has: times or memory. */
+function figuresOf(row: GraphRow): { ours: string; peer: string } {
+  if ("ms" in row) return { ours: `${formatMs(row.ms)} ms`, peer: `${formatMs(row.peerMs)} ms` };
+  return { ours: `${row.megabytes ?? "–"} MB`, peer: `${row.peerMegabytes ?? "–"} MB` };
+}
+
+function formatGraphLine(row: GraphRow): string {
+  const { ours, peer } = figuresOf(row);
+  return `${row.net}, ${row.pass} · ${ours} · ` +
+    (row.ratio === null ? row.note ?? "" : `${row.peer} ${peer} · ${formatRatio(row.ratio)}`);
+}
+
+function printGraphTable(rows: readonly GraphRow[]): void {
+  console.log();
+  console.log(formatTable(
+    [
+      { title: "net" },
+      { title: "pass" },
+      { title: "ovstage", align: "right" },
+      { title: "peer" },
+      { title: "of the peer", align: "right" },
+      { title: "ratio", align: "right" },
+    ],
+    rows.map((row) => {
+      const { ours, peer } = figuresOf(row);
+      const name = `${row.peer} ${row.peerVersion}`;
+      return [row.net, row.pass, ours, name, peer, formatRatio(row.ratio)];
+    }),
+  ));
+  for (const { net, pass, peer, note } of rows) {
+    if (note !== undefined) console.log(`${net}, ${pass}, ${peer}: ${note}`);
+  }
 }
 
 function printTable(rows: readonly KernelRow[]): void {
@@ -123,8 +161,11 @@ async function main(args: readonly string[]): Promise<void> {
     return;
   }
   const [suite] = positionals;
-  if (suite !== "kernels") {
-    throw new OptionError(`there is no suite "${suite}"; must be kernels`);
+  if (suite !== "kernels" && suite !== "graphs") {
+    throw new OptionError(`there is no suite "${suite}"; must be kernels or graphs`);
+  }
+  if (suite === "graphs" && flags.device !== undefined && flags.device !== "cpu") {
+    throw new OptionError(`graphs run on the cpu alone, got device "${flags.device}"`);
   }
   const kinds = devices[flags.device ?? "all"];
   if (kinds === undefined) {
@@ -134,24 +175,33 @@ async function main(args: readonly string[]): Promise<void> {
   if (!Number.isInteger(threads) || threads < 1) {
     throw new OptionError(`threads must be a whole number from 1 on, got "${flags.threads}"`);
   }
-  const rows: KernelRow[] = [];
-  await benchKernels({
-    devices: kinds,
+  const rows: (KernelRow | GraphRow)[] = [];
+  const shared = {
     filter: flags.filter ?? "",
     quick: flags.quick,
     budget: flags.quick ? budgets.quick : budgets.full,
     threads,
-    say: (line) => console.log(line),
-    report(row) {
-      rows.push(row);
-      console.log(formatLine(row));
-      if (flags.json !== undefined) {
-        Deno.writeTextFileSync(flags.json, JSON.stringify(rows, null, 2) + "\n");
-      }
-    },
-  });
+    say: (line: string) => console.log(line),
+  };
+  const keep = (row: KernelRow | GraphRow, line: string) => {
+    rows.push(row);
+    console.log(line);
+    if (flags.json !== undefined) {
+      Deno.writeTextFileSync(flags.json, JSON.stringify(rows, null, 2) + "\n");
+    }
+  };
+  if (suite === "graphs") {
+    await benchGraphs({ ...shared, report: (row) => keep(row, formatGraphLine(row)) });
+    if (rows.length > 0) printGraphTable(rows as GraphRow[]);
+  } else {
+    await benchKernels({
+      ...shared,
+      devices: kinds,
+      report: (row) => keep(row, formatLine(row)),
+    });
+    if (rows.length > 0) printTable(rows as KernelRow[]);
+  }
   if (rows.length === 0) console.log("no row passes the filter");
-  else printTable(rows);
 }
 
 if (import.meta.main) {

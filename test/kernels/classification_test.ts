@@ -31,40 +31,13 @@ import { Rng } from "../../lib/rng.ts";
 import type { Device, Engine } from "../../lib/runtime.ts";
 import { float32, HostTensor } from "../../lib/tensor.ts";
 import { acquireDevice } from "../../plugins/runtimes/mod.ts";
+import { ignore, type OnGpu, onGpu } from "./on_gpu.ts";
 import fixture from "../fixtures/kernels_classification/torch.json" with { type: "json" };
 
 const cases = Number(Deno.env.get("OVS_KERNEL_CASES") ?? 20);
 
-async function acquire(): Promise<Device | null> {
-  try {
-    return await acquireDevice("webgpu", { networks: "cpu" });
-  } catch (error) {
-    if (error instanceof DeviceError) return null;
-    throw error;
-  }
-}
-
-const probe = await acquire();
-await probe?.dispose();
-const ignore = probe === null && Deno.env.get("OVS_REQUIRE_GPU") !== "1";
-
-/** A GPU test: skipped without an adapter, failed where one is required. */
-function gpuTest(name: string, body: (device: Device, gpu: GPUDevice) => Promise<void>): void {
-  Deno.test({
-    name: `WebGPU: classification: ${name}`,
-    ignore,
-    async fn() {
-      const device = await acquire();
-      assert(device?.gpu, "OVS_REQUIRE_GPU is set, but there is no WebGPU adapter");
-      const before = liveBuffers(device.gpu);
-      try {
-        await body(device, device.gpu);
-        assert.equal(liveBuffers(device.gpu), before);
-      } finally {
-        await device.dispose();
-      }
-    },
-  });
+function gpuTest(name: string, body: (on: OnGpu) => Promise<void>): void {
+  onGpu(`WebGPU: classification: ${name}`, body);
 }
 
 interface Kernel {
@@ -280,7 +253,7 @@ async function refusals(device: Device): Promise<void> {
   await kernel.dispose();
 }
 
-gpuTest("the laws", async (_, gpu) => {
+gpuTest("the laws", async ({ gpu }) => {
   await judge({
     classification: kernelRun((options) => new GpuClassification(gpu, options)),
     unprunedClassification: kernelRun((options) =>
@@ -290,7 +263,7 @@ gpuTest("the laws", async (_, gpu) => {
   }, 7);
 });
 
-gpuTest("the laws, with lists that overflow and slices of next to nothing", async (_, gpu) => {
+gpuTest("the laws, with lists that overflow and slices of next to nothing", async ({ gpu }) => {
   await judge(
     {
       classification: kernelRun((options) =>
@@ -306,7 +279,7 @@ gpuTest("the laws, with lists that overflow and slices of next to nothing", asyn
   );
 });
 
-gpuTest("the laws, with bindings so small that everything is split", async (_, gpu) => {
+gpuTest("the laws, with bindings so small that everything is split", async ({ gpu }) => {
   const context = KernelContext.of(gpu);
   const limit = context.bindingLimit;
   const whole = new GpuClassification(gpu);
@@ -336,7 +309,7 @@ gpuTest("the laws, with bindings so small that everything is split", async (_, g
   }
 });
 
-gpuTest("what can't be split is refused with figures, before allocation", async (_, gpu) => {
+gpuTest("what can't be split is refused with figures, before allocation", async ({ gpu }) => {
   const context = KernelContext.of(gpu);
   const before = liveBuffers(gpu);
   const kernel = new GpuClassification(gpu);
@@ -361,9 +334,9 @@ gpuTest("what can't be split is refused with figures, before allocation", async 
   assert.equal(liveBuffers(gpu), before);
 });
 
-gpuTest("NaN and infinity are refused by name", (device) => refusals(device));
+gpuTest("NaN and infinity are refused by name", ({ device }) => refusals(device));
 
-gpuTest("tensors of the device are used where they are", async (device, gpu) => {
+gpuTest("tensors of the device are used where they are", async ({ device, gpu }) => {
   const kernel = new PixelClassification(device);
   const input = drawClassificationInput(small);
   const expected = await numbers(kernel, { ...input, ...size });
@@ -383,7 +356,7 @@ gpuTest("tensors of the device are used where they are", async (device, gpu) => 
   for (const got of together) assert.deepEqual(got, expected);
 });
 
-gpuTest("an abort ends the work between slices and leaves nothing behind", async (_, gpu) => {
+gpuTest("an abort ends the work between slices and leaves nothing behind", async ({ gpu }) => {
   const input = drawClassificationInput({
     ...small,
     masks: 8,
@@ -411,7 +384,7 @@ gpuTest("an abort ends the work between slices and leaves nothing behind", async
   assert.equal(liveBuffers(gpu), before);
 });
 
-gpuTest("a device lost in the middle is a typed error", async (device, gpu) => {
+gpuTest("a device lost in the middle is a typed error", async ({ device, gpu }) => {
   const input = drawClassificationInput({
     ...small,
     masks: 8,

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { KernelContext } from "../../kernels/dispatch/context.ts";
 import { liveBuffers } from "../../kernels/dispatch/gpu_tensor.ts";
 import type { GfaInput, GfaOptions } from "../../kernels/gfa/gfa.ts";
 import { GpuGfa } from "../../kernels/gfa/gpu.ts";
@@ -7,39 +6,11 @@ import { gfaGradients, gfaReference } from "../../kernels/gfa/reference.ts";
 import { DeviceError, InputError, OptionError } from "../../lib/errors.ts";
 import { fromFloat16Array, toFloat16Array } from "../../lib/float16.ts";
 import { Rng } from "../../lib/rng.ts";
-import type { Device } from "../../lib/runtime.ts";
 import { float32, HostTensor } from "../../lib/tensor.ts";
-import { acquireDevice } from "../../plugins/runtimes/mod.ts";
+import { type OnGpu, onGpu } from "./on_gpu.ts";
 
-async function acquire(): Promise<Device | null> {
-  try {
-    return await acquireDevice("webgpu", { networks: "cpu" });
-  } catch (error) {
-    if (error instanceof DeviceError) return null;
-    throw error;
-  }
-}
-
-const probe = await acquire();
-await probe?.dispose();
-const ignore = probe === null && Deno.env.get("OVS_REQUIRE_GPU") !== "1";
-
-/** A GPU test: skipped without an adapter, failed where one is required; it must leave no buffer. */
-function gpuTest(name: string, body: (gpu: GPUDevice, context: KernelContext) => Promise<void>) {
-  Deno.test({
-    name: `GFA on WebGPU: ${name}`,
-    ignore,
-    async fn() {
-      const device = await acquire();
-      assert(device?.gpu, "OVS_REQUIRE_GPU is set, but there is no WebGPU adapter");
-      try {
-        await body(device.gpu, KernelContext.of(device.gpu));
-        assert.equal(liveBuffers(device.gpu), 0);
-      } finally {
-        await device.dispose();
-      }
-    },
-  });
+function gpuTest(name: string, body: (on: OnGpu) => Promise<void>): void {
+  onGpu(`GFA on WebGPU: ${name}`, body);
 }
 
 const rng = new Rng(11);
@@ -85,7 +56,7 @@ const variants: Record<string, Partial<GfaOptions>> = {
 };
 
 for (const [name, variant] of Object.entries(variants)) {
-  gpuTest(`${name}: rows in parts, images in groups`, async (gpu, context) => {
+  gpuTest(`${name}: rows in parts, images in groups`, async ({ gpu, context }) => {
     const options = { omega: 0.6, lambda: 5, ...variant };
     context.bindingLimit = 40_000;
     // One image whose rows don't fit, then five of which two fit at a time.
@@ -94,7 +65,7 @@ for (const [name, variant] of Object.entries(variants)) {
   });
 }
 
-gpuTest("features larger than a binding", async (gpu, context) => {
+gpuTest("features larger than a binding", async ({ gpu, context }) => {
   const channels = 640;
   const kinds = normal(7, channels);
   const copies = Math.ceil((context.bindingLimit + 1) / kinds.data.byteLength);
@@ -116,19 +87,19 @@ gpuTest("features larger than a binding", async (gpu, context) => {
 
 gpuTest(
   "a system that can't be split is refused before anything is allocated",
-  async (gpu, context) => {
+  async ({ gpu, context }) => {
     context.bindingLimit = 4096;
     using kernel = new GpuGfa(gpu, { omega: 0.5, lambda: 5 });
     await assert.rejects(
       kernel.run({ clip: normal(3, 8), query: normal(40, 8) }),
       (error) =>
-        error instanceof DeviceError && /40 queries.*7680 bytes.*4096 bytes/.test(error.message),
+        error instanceof DeviceError && /40 queries.*6400 bytes.*4096 bytes/.test(error.message),
     );
     assert.equal(liveBuffers(gpu), 0);
   },
 );
 
-gpuTest("half floats keep within 2e-3 of what they stand for", async (gpu) => {
+gpuTest("half floats keep within 2e-3 of what they stand for", async ({ gpu }) => {
   const options = { omega: 0.8, lambda: 8 };
   const half = (tensor: HostTensor<"float32">) =>
     new HostTensor(
@@ -154,7 +125,7 @@ gpuTest("half floats keep within 2e-3 of what they stand for", async (gpu) => {
   }
 });
 
-gpuTest("stopped gradients are zero", async (gpu) => {
+gpuTest("stopped gradients are zero", async ({ gpu }) => {
   const input = { clip: normal(4, 6), query: normal(3, 6) };
   using kernel = new GpuGfa(gpu, { omega: 0.5, lambda: 5, gradient: "stop" });
   using gradients = await kernel.gradients(input, input);
@@ -162,7 +133,7 @@ gpuTest("stopped gradients are zero", async (gpu) => {
   assert((await gradients.query.read()).every((value) => value === 0));
 });
 
-gpuTest("NaN and infinity are refused by name and place", async (gpu) => {
+gpuTest("NaN and infinity are refused by name and place", async ({ gpu }) => {
   using kernel = new GpuGfa(gpu, { omega: 0.5, lambda: 5, checkFinite: true });
   const query = normal(3, 6);
   const clip = normal(2, 40, 6);
@@ -180,7 +151,7 @@ gpuTest("NaN and infinity are refused by name and place", async (gpu) => {
   );
 });
 
-gpuTest("raw affinity that may diverge is refused with a lambda that works", async (gpu) => {
+gpuTest("raw affinity that may diverge is refused with a lambda that works", async ({ gpu }) => {
   const input = { clip: normal(30, 6), query: normal(9, 6) };
   const options = { omega: 0.9, affinity: "raw" } as const;
   using kernel = new GpuGfa(gpu, { ...options, lambda: 50 });

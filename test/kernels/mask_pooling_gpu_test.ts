@@ -13,44 +13,11 @@ import {
 import { DeviceError, DeviceLostError, InputError, ShapeError } from "../../lib/errors.ts";
 import { fromFloat16Array, toFloat16Array } from "../../lib/float16.ts";
 import { Rng } from "../../lib/rng.ts";
-import type { Device } from "../../lib/runtime.ts";
 import { float32, HostTensor, sizeOf } from "../../lib/tensor.ts";
-import { acquireDevice } from "../../plugins/runtimes/mod.ts";
+import { type OnGpu, onGpu } from "./on_gpu.ts";
 
-async function acquire(): Promise<Device | null> {
-  try {
-    return await acquireDevice("webgpu", { networks: "cpu" });
-  } catch (error) {
-    if (error instanceof DeviceError) return null;
-    throw error;
-  }
-}
-
-const probe = await acquire();
-const halfFloats = probe?.gpu?.features.has("shader-f16") === true;
-await probe?.dispose();
-const missing = probe === null && Deno.env.get("OVS_REQUIRE_GPU") !== "1";
-
-/** A GPU test that must leave no buffer: skipped without an adapter, failed where one is required. */
-function gpuTest(
-  name: string,
-  body: (gpu: GPUDevice) => Promise<void>,
-  ignore = missing,
-): void {
-  Deno.test({
-    name: `mask pooling on WebGPU: ${name}`,
-    ignore,
-    async fn() {
-      const device = await acquire();
-      assert(device?.gpu, "OVS_REQUIRE_GPU is set, but there is no WebGPU adapter");
-      try {
-        await body(device.gpu);
-        assert.equal(liveBuffers(device.gpu), 0, "buffers are left");
-      } finally {
-        await device.dispose();
-      }
-    },
-  });
+function gpuTest(name: string, body: (on: OnGpu) => Promise<void>): void {
+  onGpu(`mask pooling on WebGPU: ${name}`, body);
 }
 
 interface Case {
@@ -179,7 +146,7 @@ async function isClear(input: MaskPoolingInput, c: Case): Promise<boolean> {
   return resized.data.every((logit) => Math.abs(logit) > 1e-5);
 }
 
-gpuTest("results and gradients agree with the reference at all sizes", async (gpu) => {
+gpuTest("results and gradients agree with the reference at all sizes", async ({ gpu }) => {
   await fc.assert(
     fc.asyncProperty(cases, async (c) => {
       const input = draw(c);
@@ -191,7 +158,7 @@ gpuTest("results and gradients agree with the reference at all sizes", async (gp
   );
 });
 
-gpuTest("float16 inputs are the rounded float32 inputs", async (gpu) => {
+gpuTest("float16 inputs are the rounded float32 inputs", async ({ gpu }) => {
   await fc.assert(
     fc.asyncProperty(cases, async (c) => {
       const { features, maskLogits, cotangent } = draw(c);
@@ -206,20 +173,9 @@ gpuTest("float16 inputs are the rounded float32 inputs", async (gpu) => {
     }),
     { numRuns: 60, seed: 12 },
   );
-}, !halfFloats);
+});
 
-gpuTest("float16 inputs are refused where the device lacks them", async (gpu) => {
-  const shape = { channels: 2, height: 2, width: 2, masks: 2, maskHeight: 2, maskWidth: 2 };
-  const input = draw({ mode: "soft", batch: null, ...shape, seed: 1 });
-  using kernel = new GpuMaskPooling(gpu, { mode: "soft" });
-  await assert.rejects(
-    kernel.run({ ...input, features: halves(input.features) }),
-    (error) =>
-      error instanceof DeviceError && /features is float16.*shader-f16/.test(error.message),
-  );
-}, missing || halfFloats);
-
-gpuTest("an image of a batch gives what it gives alone", async (gpu) => {
+gpuTest("an image of a batch gives what it gives alone", async ({ gpu }) => {
   await fc.assert(
     fc.asyncProperty(cases, async (c) => {
       const batch = c.batch ?? 2;
@@ -248,7 +204,7 @@ gpuTest("an image of a batch gives what it gives alone", async (gpu) => {
   );
 });
 
-gpuTest("saturated logits keep their small gradients", async (gpu) => {
+gpuTest("saturated logits keep their small gradients", async ({ gpu }) => {
   const shape = { channels: 3, height: 4, width: 4, masks: 2, maskHeight: 4, maskWidth: 4 };
   const input = draw({ mode: "soft", batch: null, ...shape, seed: 5 });
   // All about 15, where 1 − a is next to float32's last digit.
@@ -258,7 +214,7 @@ gpuTest("saturated logits keep their small gradients", async (gpu) => {
   assert(errors.maskLogits < 4e-6, String(errors.maskLogits));
 });
 
-gpuTest("large products take the other kernel, and agree", async (gpu) => {
+gpuTest("large products take the other kernel, and agree", async ({ gpu }) => {
   const shape = { channels: 40, height: 20, width: 16, masks: 36 };
   for (const mode of ["hard", "soft"] as const) {
     const maskSize = mode === "hard" ? [20, 16] as const : [10, 8] as const;
@@ -327,7 +283,7 @@ Deno.test("mask pooling's jobs cover everything once, within the limit", () => {
   );
 });
 
-gpuTest("what exceeds a binding is divided, and gives the same", async (gpu) => {
+gpuTest("what exceeds a binding is divided, and gives the same", async ({ gpu }) => {
   const context = KernelContext.of(gpu);
   const unlimited = context.bindingLimit;
   const shapes = [
@@ -338,7 +294,7 @@ gpuTest("what exceeds a binding is divided, and gives the same", async (gpu) => 
   ];
   for (const mode of ["hard", "soft"] as const) {
     for (const [seed, shape] of shapes.entries()) {
-      for (const half of halfFloats ? [false, true] : [false]) {
+      for (const half of [false, true]) {
         const drawn = draw({ mode, batch: 3, ...shape, seed });
         const input = half
           ? { ...drawn, features: halves(drawn.features), maskLogits: halves(drawn.maskLogits) }
@@ -363,7 +319,7 @@ gpuTest("what exceeds a binding is divided, and gives the same", async (gpu) => 
   }
 });
 
-gpuTest("the parts of a run share their scratch memory", async (gpu) => {
+gpuTest("the parts of a run share their scratch memory", async ({ gpu }) => {
   const context = KernelContext.of(gpu);
   context.bindingLimit = 1024;
   const shape = { channels: 16, height: 8, width: 8, masks: 40, maskHeight: 8, maskWidth: 8 };
@@ -374,7 +330,7 @@ gpuTest("the parts of a run share their scratch memory", async (gpu) => {
   assert(context.liveBuffers <= 7 && context.liveBytes <= 7 * 1024, `${context.liveBytes} bytes`);
 });
 
-gpuTest("features beyond a binding's 128 MiB are pooled", async (gpu) => {
+gpuTest("features beyond a binding's 128 MiB are pooled", async ({ gpu }) => {
   const { bindingLimit } = KernelContext.of(gpu);
   const pixels = 160 * 160;
   const channels = Math.floor(2 ** 27 / 4 / pixels) + 2;
@@ -400,7 +356,7 @@ gpuTest("features beyond a binding's 128 MiB are pooled", async (gpu) => {
   }
 });
 
-gpuTest("what can't be divided is refused with figures, before allocation", async (gpu) => {
+gpuTest("what can't be divided is refused with figures, before allocation", async ({ gpu }) => {
   const context = KernelContext.of(gpu);
   const shape = { channels: 4, height: 8, width: 8, masks: 4, maskHeight: 20, maskWidth: 20 };
   const input = draw({ mode: "soft", batch: null, ...shape, seed: 1 });
@@ -429,7 +385,7 @@ gpuTest("what can't be divided is refused with figures, before allocation", asyn
   assert.equal(liveBuffers(gpu), 0);
 });
 
-gpuTest("NaN and infinity are refused by name when asked", async (gpu) => {
+gpuTest("NaN and infinity are refused by name when asked", async ({ gpu }) => {
   const shape = { channels: 3, height: 4, width: 5, masks: 2, maskHeight: 6, maskWidth: 5 };
   const input = draw({ mode: "soft", batch: 2, ...shape, seed: 2 });
   using kernel = new GpuMaskPooling(gpu, { mode: "soft", checkFinite: true });
@@ -457,22 +413,19 @@ gpuTest("NaN and infinity are refused by name when asked", async (gpu) => {
     kernel.gradients(input, { pooled: poison(input.cotangent.pooled, 4, Infinity) }),
     names(/mask pooling: the gradient by pooled\[0, 1, 1\] is Infinity/),
   );
-  if (halfFloats) {
-    const half = { features: halves(bad.features), maskLogits: halves(input.maskLogits) };
-    await assert.rejects(kernel.run(half), names(where));
-  }
+  const half = { features: halves(bad.features), maskLogits: halves(input.maskLogits) };
+  await assert.rejects(kernel.run(half), names(where));
 });
 
-gpuTest("NaN is found where no mask covers it, and overflow isn't taken for it", async (gpu) => {
-  // With both kernels of the matrix product, and whether results or inputs are searched.
-  const shape = { height: 8, width: 8, maskHeight: 8, maskWidth: 8 };
-  const context = KernelContext.of(gpu);
-  const { software } = context;
-  using kernel = new GpuMaskPooling(gpu, { mode: "hard", checkFinite: true });
-  for (const [channels, masks] of [[6, 3], [64, 40]] as const) {
-    const { features } = draw({ mode: "hard", batch: null, ...shape, channels, masks, seed: 2 });
-    const maskLogits = float32([masks, 8, 8]);
-    for (context.software of [software, false]) {
+gpuTest(
+  "NaN is found where no mask covers it, and overflow isn't taken for it",
+  async ({ gpu }) => {
+    // With both kernels of the matrix product.
+    const shape = { height: 8, width: 8, maskHeight: 8, maskWidth: 8 };
+    using kernel = new GpuMaskPooling(gpu, { mode: "hard", checkFinite: true });
+    for (const [channels, masks] of [[6, 3], [64, 40]] as const) {
+      const { features } = draw({ mode: "hard", batch: null, ...shape, channels, masks, seed: 2 });
+      const maskLogits = float32([masks, 8, 8]);
       for (const value of [NaN, Infinity]) {
         const data = (features.data as Float32Array).slice();
         data[70] = value;
@@ -481,16 +434,15 @@ gpuTest("NaN is found where no mask covers it, and overflow isn't taken for it",
           (error) => error instanceof InputError && /features\[1, 0, 6\] is /.test(error.message),
         );
       }
+      const huge = float32(features.shape, (features.data as Float32Array).map(() => 3e38));
+      const all = float32([masks, 8, 8], new Float32Array(masks * 64).fill(1));
+      using out = await kernel.run({ features: huge, maskLogits: all });
+      assert.equal((await out.pooled.read())[0], Infinity);
     }
-    context.software = software;
-    const huge = float32(features.shape, (features.data as Float32Array).map(() => 3e38));
-    const all = float32([masks, 8, 8], new Float32Array(masks * 64).fill(1));
-    using out = await kernel.run({ features: huge, maskLogits: all });
-    assert.equal((await out.pooled.read())[0], Infinity);
-  }
-});
+  },
+);
 
-gpuTest("inputs that don't fit each other are refused", async (gpu) => {
+gpuTest("inputs that don't fit each other are refused", async ({ gpu }) => {
   const shape = { channels: 3, height: 4, width: 5, masks: 2, maskHeight: 6, maskWidth: 5 };
   const input = draw({ mode: "soft", batch: 2, ...shape, seed: 2 });
   using kernel = new GpuMaskPooling(gpu, { mode: "soft" });
@@ -504,7 +456,7 @@ gpuTest("inputs that don't fit each other are refused", async (gpu) => {
   );
 });
 
-gpuTest("concurrent runs and gradients don't disturb each other", async (gpu) => {
+gpuTest("concurrent runs and gradients don't disturb each other", async ({ gpu }) => {
   const shape = { channels: 5, height: 6, width: 4, masks: 3, maskHeight: 3, maskWidth: 4 };
   const inputs = [1, 2, 3].map((seed) => draw({ mode: "soft", batch: null, ...shape, seed }));
   using kernel = new GpuMaskPooling(gpu, { mode: "soft", checkFinite: true });
@@ -523,7 +475,7 @@ gpuTest("concurrent runs and gradients don't disturb each other", async (gpu) =>
   assert.deepEqual(await Promise.all(inputs.map(one)), alone);
 });
 
-gpuTest("tensors on the device stay there, and are not changed", async (gpu) => {
+gpuTest("tensors on the device stay there, and are not changed", async ({ gpu }) => {
   const shape = { channels: 4, height: 4, width: 4, masks: 3, maskHeight: 8, maskWidth: 8 };
   const input = draw({ mode: "soft", batch: null, ...shape, seed: 9 });
   using features = await GpuTensor.upload(gpu, input.features);
@@ -538,7 +490,7 @@ gpuTest("tensors on the device stay there, and are not changed", async (gpu) => 
   assert.deepEqual(await pooled.read(), input.cotangent.pooled.data);
 });
 
-gpuTest("a lost device is a typed error", async (gpu) => {
+gpuTest("a lost device is a typed error", async ({ gpu }) => {
   const shape = { channels: 4, height: 4, width: 4, masks: 3, maskHeight: 8, maskWidth: 8 };
   const input = draw({ mode: "soft", batch: null, ...shape, seed: 9 });
   using kernel = new GpuMaskPooling(gpu, { mode: "soft", checkFinite: true });

@@ -5,75 +5,25 @@ import { Gfa, gfa } from "../../kernels/gfa/gfa.ts";
 import { gfaReference } from "../../kernels/gfa/reference.ts";
 import { MaskPooling, maskPooling } from "../../kernels/mask_pooling/mask_pooling.ts";
 import { DeviceError, DeviceLostError } from "../../lib/errors.ts";
-import type { Device } from "../../lib/runtime.ts";
 import { float32 } from "../../lib/tensor.ts";
-import { acquireDevice } from "../../plugins/runtimes/mod.ts";
-import { gfaInput, maskPoolingInput } from "./arbitraries.ts";
+import { gfaCase, gfaInput, maskPoolingInput, poolingCase } from "./arbitraries.ts";
 import { kernelConformance } from "./conformance.ts";
+import { acquireGpu, type OnGpu, onGpu } from "./on_gpu.ts";
 
-async function acquire(): Promise<Device | null> {
-  try {
-    return await acquireDevice("webgpu", { networks: "cpu" });
-  } catch (error) {
-    if (error instanceof DeviceError) return null;
-    throw error;
-  }
-}
-
-const probe = await acquire();
-await probe?.dispose();
-const ignore = probe === null && Deno.env.get("OVS_REQUIRE_GPU") !== "1";
 const cases = Number(Deno.env.get("OVS_KERNEL_CASES") ?? 8);
 
-/** A GPU test: skipped without an adapter, failed where one is required. */
-function gpuTest(
-  name: string,
-  body: (device: Device, gpu: GPUDevice) => Promise<void> | void,
-): void {
-  Deno.test({
-    name: `WebGPU: ${name}`,
-    ignore,
-    async fn() {
-      const device = await acquire();
-      assert(device?.gpu, "OVS_REQUIRE_GPU is set, but there is no WebGPU adapter");
-      try {
-        await body(device, device.gpu);
-      } finally {
-        await device.dispose();
-      }
-    },
-  });
+function gpuTest(name: string, body: (on: OnGpu) => Promise<void> | void): void {
+  onGpu(`WebGPU: ${name}`, body);
 }
 
-const gfaCase = {
-  clips: 5,
-  queries: 4,
-  channels: 8,
-  kind: "normal",
-  seed: 3,
-  omega: 0.5,
-  lambda: 5,
-} as const;
-const poolingCase = {
-  mode: "soft",
-  channels: 8,
-  height: 6,
-  width: 7,
-  masks: 5,
-  maskHeight: 12,
-  maskWidth: 14,
-  kind: "normal",
-  seed: 4,
-} as const;
-
-gpuTest("the kernels obey their laws", async (device) => {
+gpuTest("the kernels obey their laws", async ({ device }) => {
   const results = await kernelConformance(device, 2025, cases);
   assert.deepEqual(results.filter(({ ok }) => !ok).map(({ name, message }) => [name, message]), []);
 });
 
 gpuTest(
   "a system of many blocks and a split inner axis agree with the reference",
-  async (device) => {
+  async ({ device }) => {
     for (const [clips, queries] of [[700, 130], [3, 260]] as const) {
       const input = gfaInput({ ...gfaCase, clips, queries, channels: 24 });
       using out = await gfa(device, input, { omega: 0.8, lambda: 8 });
@@ -91,7 +41,7 @@ gpuTest(
   },
 );
 
-gpuTest("results stay on the device and feed the next kernel there", async (device, gpu) => {
+gpuTest("results stay on the device and feed the next kernel there", async ({ device, gpu }) => {
   const before = liveBuffers(gpu);
   {
     const host = maskPoolingInput(poolingCase);
@@ -113,7 +63,7 @@ gpuTest("results stay on the device and feed the next kernel there", async (devi
 
 gpuTest(
   "repeated and concurrent runs share scratch memory and leave none behind",
-  async (device, gpu) => {
+  async ({ device, gpu }) => {
     const before = liveBuffers(gpu);
     const fuser = new Gfa(device, gfaCase);
     const pooling = new MaskPooling(device, { mode: "hard" });
@@ -137,8 +87,8 @@ gpuTest(
   },
 );
 
-gpuTest("inputs from another device are copied over", async (device) => {
-  const other = await acquire();
+gpuTest("inputs from another device are copied over", async ({ device }) => {
+  const other = await acquireGpu();
   assert(other?.gpu);
   const input = gfaInput(gfaCase);
   using clip = await GpuTensor.upload(other.gpu, input.clip);
@@ -148,7 +98,7 @@ gpuTest("inputs from another device are copied over", async (device) => {
   await other.dispose();
 });
 
-gpuTest("a tensor used after its disposal is an error that says so", async (device, gpu) => {
+gpuTest("a tensor used after its disposal is an error that says so", async ({ device, gpu }) => {
   const input = gfaInput(gfaCase);
   const clip = await GpuTensor.upload(gpu, input.clip);
   clip.dispose();
@@ -160,7 +110,7 @@ gpuTest("a tensor used after its disposal is an error that says so", async (devi
   );
 });
 
-gpuTest("what a buffer can't hold is refused with figures, before allocation", (_, gpu) => {
+gpuTest("what a buffer can't hold is refused with figures, before allocation", ({ gpu }) => {
   const before = liveBuffers(gpu);
   const elements = Math.floor(Number(gpu.limits.maxBufferSize) / 4) + 1;
   assert.throws(
@@ -171,7 +121,7 @@ gpuTest("what a buffer can't hold is refused with figures, before allocation", (
   assert.equal(liveBuffers(gpu), before);
 });
 
-gpuTest("rejected work is a typed error and leaves no buffer", async (_, gpu) => {
+gpuTest("rejected work is a typed error and leaves no buffer", async ({ gpu }) => {
   const context = KernelContext.of(gpu);
   const before = liveBuffers(gpu);
   await assert.rejects(
@@ -185,26 +135,32 @@ gpuTest("rejected work is a typed error and leaves no buffer", async (_, gpu) =>
   assert.equal(liveBuffers(gpu), before);
 });
 
-gpuTest("a lost device is a typed error, and another device takes over", async (device, gpu) => {
-  const input = gfaInput(gfaCase);
-  const fuser = new Gfa(device, gfaCase);
-  const out = await fuser.run(input);
-  const expected = await out.clip.read();
-  const late = fuser.run(input).then(async (result) => await result.clip.read());
-  gpu.destroy();
-  // In flight when the device goes: either it was quick enough, or it says why.
-  await late.then(
-    (rows) => assert.deepEqual(rows, expected),
-    (error) => assert(error instanceof DeviceLostError, String(error)),
-  );
-  await assert.rejects(fuser.run(input), DeviceLostError);
-  await assert.rejects(out.clip.read(), DeviceLostError);
-  await assert.rejects(GpuTensor.upload(gpu, input.clip), DeviceLostError);
-  out.dispose();
-  await fuser.dispose();
-  const next = await acquire();
-  assert(next);
-  using again = await gfa(next, input, gfaCase);
-  assert.deepEqual(await again.clip.read(), expected);
-  await next.dispose();
-});
+gpuTest(
+  "a lost device is a typed error, and another device takes over",
+  async ({ device, gpu }) => {
+    const input = gfaInput(gfaCase);
+    const fuser = new Gfa(device, gfaCase);
+    const out = await fuser.run(input);
+    const expected = await out.clip.read();
+    const late = fuser.run(input).then(async (result) => {
+      using late = result;
+      return await late.clip.read();
+    });
+    gpu.destroy();
+    // In flight when the device goes: either it was quick enough, or it says why.
+    await late.then(
+      (rows) => assert.deepEqual(rows, expected),
+      (error) => assert(error instanceof DeviceLostError, String(error)),
+    );
+    await assert.rejects(fuser.run(input), DeviceLostError);
+    await assert.rejects(out.clip.read(), DeviceLostError);
+    await assert.rejects(GpuTensor.upload(gpu, input.clip), DeviceLostError);
+    out.dispose();
+    await fuser.dispose();
+    const next = await acquireGpu();
+    assert(next);
+    using again = await gfa(next, input, gfaCase);
+    assert.deepEqual(await again.clip.read(), expected);
+    await next.dispose();
+  },
+);

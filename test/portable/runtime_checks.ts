@@ -3,11 +3,18 @@
  *
  * @module
  */
-import { DeviceLostError, ModelError, OptionError, ShapeError } from "../../lib/errors.ts";
+import {
+  DeviceError,
+  DeviceLostError,
+  ModelError,
+  OptionError,
+  ShapeError,
+} from "../../lib/errors.ts";
 import { GpuTensor, liveBuffers } from "../../kernels/dispatch/gpu_tensor.ts";
 import { Graph } from "../../lib/graph/graph.ts";
 import * as ops from "../../lib/graph/ops.ts";
 import { Rng } from "../../lib/rng.ts";
+import { countDevice } from "../../lib/testing/counting_device.ts";
 import { float32, HostTensor, type Tensor } from "../../lib/tensor.ts";
 import { detectHost } from "../../plugins/runtimes/host.ts";
 import {
@@ -138,6 +145,27 @@ export function cpuChecks(options: AcquireOptions, seed: number): Check[] {
       },
     },
     {
+      name: "cpu: results go to the tensors that are given",
+      async run() {
+        await using device = await acquireDevice("cpu", options);
+        const session = await device.engine.load(product());
+        const rng = new Rng(seed);
+        const y = float32([3, 2]);
+        for (let i = 0; i < 3; i++) {
+          const a = integers(rng, [3, 5]), b = integers(rng, [5, 2]);
+          const got = await session.run({ a, b }, { y });
+          ensure(got.y === y, "another tensor came back");
+          await ensureElements(y, expectedProduct(a, b));
+        }
+        const error = await thrownBy(() =>
+          session.run({ a: float32([4, 5]), b: float32([5, 2]) }, { y })
+        );
+        ensure(error instanceof ShapeError, `${error} is no ShapeError`);
+        ensure(error.message.includes('output "y"'), `"${error.message}" names no output`);
+        await session.dispose();
+      },
+    },
+    {
       name: "cpu: a model cut short is a model error",
       async run() {
         await using device = await acquireDevice("cpu", options);
@@ -171,10 +199,248 @@ export function cpuChecks(options: AcquireOptions, seed: number): Check[] {
   ];
 }
 
+/** Outputs of every type that crosses a stage's boundary, for x and d of N×3. */
+function everyType(gpu: GPUDevice): Uint8Array {
+  const graph = new Graph("every_type");
+  const x = graph.input("x", ["N", 3]);
+  for (const dtype of ["int32", "int64", "uint8", "bool"] as const) {
+    graph.output(dtype, ops.cast(x, dtype));
+  }
+  if (gpu.features.has("shader-f16")) graph.output("float16", ops.cast(x, "float16"));
+  // Of float64, onnxruntime-web knows no arithmetic.
+  graph.output("float64", ops.transpose(graph.input("d", ["N", 3], "float64"), [1, 0]));
+  graph.output("float32", ops.mul(x, x));
+  graph.output("twice", ops.concat([x, x], 0));
+  return graph.toOnnx();
+}
+
+/** What {@linkcode everyType} gives for these elements of x and d, from 0 to 5. */
+function everyTypeExpected(x: readonly number[]): Record<string, number[]> {
+  const float16 = (v: number) => v === 0 ? 0 : 0x3c00 + [0, 0x400, 0x600, 0x800, 0x900][v - 1]!;
+  return {
+    float16: x.map(float16),
+    float64: [0, 1, 2].flatMap((column) => [x[column]!, x[column + 3]!]),
+    int32: [...x],
+    int64: [...x],
+    uint8: [...x],
+    bool: x.map((v) => Number(v !== 0)),
+    float32: x.map((v) => v * v),
+    twice: [...x, ...x],
+  };
+}
+
+/** Counts what is mapped for reading on a device while `task` runs. */
+async function countReadBacks(gpu: GPUDevice, task: () => Promise<void>): Promise<number> {
+  const createBuffer = gpu.createBuffer;
+  let count = 0;
+  gpu.createBuffer = (descriptor) => {
+    const buffer = createBuffer.call(gpu, descriptor);
+    const mapAsync = buffer.mapAsync;
+    buffer.mapAsync = (mode, ...range) => {
+      if (mode === 1) count++;
+      return mapAsync.call(buffer, mode, ...range);
+    };
+    return buffer;
+  };
+  try {
+    await task();
+  } finally {
+    gpu.createBuffer = createBuffer;
+  }
+  return count;
+}
+
+/** y = x², element by element, which ONNX Runtime takes by fours. */
+function squares(): Uint8Array {
+  const graph = new Graph("squares");
+  const x = graph.input("x", ["N"]);
+  graph.output("y", ops.mul(x, x));
+  return graph.toOnnx();
+}
+
+/** Checks of networks on the device itself. */
+function networkChecks(options: AcquireOptions, seed: number): Check[] {
+  const onGpu = { ...options, networks: "webgpu" } as const;
+  return [
+    {
+      name: "webgpu: a network writes every type to tensors that are given",
+      async run() {
+        await using device = await acquireDevice("webgpu", onGpu);
+        const gpu = device.gpu!;
+        const session = await device.engine.load(everyType(gpu));
+        const numbers = [0, 1, 2, 3, 4, 5];
+        const x = float32([2, 3], Float32Array.from(numbers));
+        const d = new HostTensor("float64", [2, 3], Float64Array.from(numbers));
+        const expected = everyTypeExpected(numbers);
+        const fresh = await session.run({ x, d });
+        for (const [name, tensor] of Object.entries(fresh)) {
+          const place = name === "float64" ? "host" : "gpu";
+          ensure(tensor.location === place, `${name} is on the ${tensor.location}`);
+          await ensureElements(tensor, expected[name]!);
+        }
+        for (const place of ["host", "gpu"]) {
+          const given: Record<string, Tensor> = {};
+          for (const [name, { dtype, shape }] of Object.entries(fresh)) {
+            given[name] = place === "host" || dtype === "float64"
+              ? new HostTensor(dtype, shape)
+              : GpuTensor.allocate(gpu, dtype, shape);
+          }
+          for (let i = 0; i < 2; i++) {
+            const got = await session.run({ x, d }, given);
+            for (const [name, tensor] of Object.entries(given)) {
+              ensure(got[name] === tensor, `${name}: another tensor came back`);
+              await ensureElements(tensor, expected[name]!);
+            }
+          }
+          for (const tensor of Object.values(given)) tensor.dispose();
+        }
+        for (const tensor of Object.values(fresh)) tensor.dispose();
+        ensure(liveBuffers(gpu) === 0, `${liveBuffers(gpu)} buffers are left`);
+        await session.dispose();
+      },
+    },
+    {
+      name: "webgpu: from a network through a kernel to the result is one read-back",
+      async run() {
+        await using device = await acquireDevice("webgpu", onGpu);
+        const gpu = device.gpu!;
+        const session = await device.engine.load(product());
+        const rng = new Rng(seed);
+        const a = integers(rng, [9, 8]), b = integers(rng, [8, 7]);
+        using onDevice = await GpuTensor.upload(gpu, b);
+        using y = GpuTensor.allocate(gpu, "float32", [9, 7]);
+        const twice = expectedProduct(a, b).map((v) => 2 * v);
+        const readBacks = await countReadBacks(gpu, async () => {
+          const outputs = await session.run({ a, b: onDevice });
+          using fresh = outputs.y as GpuTensor<"float32">;
+          using doubled = double(gpu, fresh);
+          await ensureElements(doubled, twice);
+        });
+        ensure(readBacks === 1, `${readBacks} read-backs for an output of its own`);
+        const again = await countReadBacks(gpu, async () => {
+          await session.run({ a, b: onDevice }, { y });
+          using doubled = double(gpu, y);
+          await ensureElements(doubled, twice);
+        });
+        ensure(again === 1, `${again} read-backs for a given output`);
+        const toHost = await countReadBacks(gpu, async () => {
+          const host = float32([9, 7]);
+          await session.run({ a, b: onDevice }, { y: host });
+          await ensureElements(host, expectedProduct(a, b));
+        });
+        ensure(toHost === 1, `${toHost} read-backs for an output in host memory`);
+        await session.dispose();
+      },
+    },
+    {
+      name: "webgpu: networks read and write buffers of any length whole",
+      async run() {
+        await using device = await acquireDevice("webgpu", onGpu);
+        const gpu = device.gpu!;
+        const session = await device.engine.load(squares());
+        for (const size of [1, 2, 3, 4, 5, 63, 64, 65]) {
+          const numbers = Array.from({ length: size }, (_, i) => i + 1);
+          using x = await GpuTensor.upload(gpu, float32([size], Float32Array.from(numbers)));
+          using y = GpuTensor.allocate(gpu, "float32", [size]);
+          await session.run({ x }, { y });
+          await ensureElements(y, numbers.map((v) => v * v));
+        }
+        ensure(liveBuffers(gpu) === 0, `${liveBuffers(gpu)} buffers are left`);
+        await session.dispose();
+      },
+    },
+    {
+      name: "webgpu: many runs of a network take no more device memory than a few",
+      async run() {
+        await using device = await acquireDevice("webgpu", onGpu);
+        const counting = countDevice(device);
+        const session = await counting.device.engine.load(product());
+        const a = float32([64, 64]), b = float32([64, 64]);
+        const y = GpuTensor.allocate(device.gpu!, "float32", [64, 64]);
+        const levels: number[] = [];
+        for (let i = 0; i < 60; i++) {
+          const outputs = await session.run({ a, b }, i % 2 === 0 ? {} : { y });
+          if (i % 2 === 0) outputs.y!.dispose();
+          // A read-back, so that work does not pile up.
+          if (i % 20 === 19) {
+            await y.read();
+            levels.push(counting.buffers());
+          }
+        }
+        y.dispose();
+        await session.dispose();
+        counting.restore();
+        ensure(levels[2]! <= levels[0]!, `buffers after 20, 40, 60 runs: ${levels}`);
+        ensure(liveBuffers(device.gpu!) === 0, `${liveBuffers(device.gpu!)} tensors are left`);
+      },
+    },
+    {
+      name: "webgpu: tensors that a network can't use are refused by name",
+      async run() {
+        await using device = await acquireDevice("webgpu", onGpu);
+        await using other = await acquireDevice("webgpu", onGpu);
+        const session = await device.engine.load(product());
+        const a = float32([2, 3]), b = float32([3, 2]);
+        using foreign = await GpuTensor.upload(other.gpu!, b);
+        using foreignOut = GpuTensor.allocate(other.gpu!, "float32", [2, 2]);
+        using own = await GpuTensor.upload(device.gpu!, float32([2, 2]));
+        const cases: [Promise<unknown>, unknown, string][] = [
+          [thrownBy(() => session.run({ a, b: foreign })), DeviceError, 'input "b"'],
+          [thrownBy(() => session.run({ a, b }, { y: foreignOut })), DeviceError, 'output "y"'],
+          [
+            thrownBy(() => session.run({ a: own, b: own }, { y: own })),
+            OptionError,
+            'output "y" shares memory with input "a"',
+          ],
+        ];
+        for (const [thrown, type, words] of cases) {
+          const error = await thrown as Error;
+          ensure(error instanceof (type as typeof Error), `${error} is no ${type}`);
+          ensure(error.message.includes(words), `"${error.message}" says no ${words}`);
+        }
+        const cpu = await acquireDevice("cpu", options);
+        const onCpu = await cpu.engine.load(product());
+        const error = await thrownBy(() => onCpu.run({ a, b }, { y: own }));
+        ensure(error instanceof OptionError, `${error} is no OptionError`);
+        // As an input the CPU reads it back.
+        await ensureElements((await onCpu.run({ a: own, b: own })).y!, [0, 0, 0, 0]);
+        const { y } = await session.run({ a, b });
+        await ensureElements(y!, [0, 0, 0, 0]);
+        y!.dispose();
+        await onCpu.dispose();
+        await session.dispose();
+        await cpu.dispose();
+      },
+    },
+    {
+      name: "webgpu: a session whose run failed says so, others go on",
+      async run() {
+        await using device = await acquireDevice("webgpu", onGpu);
+        const graph = new Graph("six");
+        graph.output("y", ops.reshape(graph.input("x", ["N"]), [6]));
+        const session = await device.engine.load(graph.toOnnx());
+        const good = { x: float32([6]) };
+        (await session.run(good)).y!.dispose();
+        for (const inputs of [{ x: float32([5]) }, good]) {
+          const error = await thrownBy(() => session.run(inputs));
+          ensure(error instanceof ModelError, `${error} is no ModelError`);
+        }
+        await session.dispose();
+        const another = await device.engine.load(graph.toOnnx());
+        const { y } = await another.run(good);
+        await ensureElements(y!, [0, 0, 0, 0, 0, 0]);
+        y!.dispose();
+        await another.dispose();
+      },
+    },
+  ];
+}
+
 /** Checks that need a WebGPU adapter, be it software. */
 export function gpuChecks(options: AcquireOptions, seed: number): Check[] {
   const host = detectHost();
   return [
+    ...(host.networksOnGpu ? networkChecks(options, seed) : []),
     {
       name: "webgpu: limits are raised to what the adapter offers",
       async run() {

@@ -6,6 +6,7 @@ import { ortNodeEngine } from "../../plugins/runtimes/ort_node.ts";
 import { BufferMeter } from "../../scripts/bench/buffer_meter.ts";
 import { classificationContests } from "../../scripts/bench/classification.ts";
 import { gfaContests } from "../../scripts/bench/gfa.ts";
+import { benchGraphs, type GraphRow, type GraphTimeRow } from "../../scripts/bench/graphs.ts";
 import {
   type Budget,
   disagreement,
@@ -17,6 +18,9 @@ import {
 } from "../../scripts/bench/harness.ts";
 import { benchKernels, type KernelRow } from "../../scripts/bench/kernels.ts";
 import { poolingContests } from "../../scripts/bench/mask_pooling.ts";
+import { networkSide } from "../../scripts/bench/network_sides.ts";
+import { taskOf } from "../../scripts/bench/network_task.ts";
+import { layoutOf, smallNetworks } from "../../scripts/bench/networks.ts";
 import { bandPlan, ranges, resizeTaps } from "../../scripts/bench/peers/bands.ts";
 import { bareOrt } from "../../scripts/bench/peers/ort.ts";
 import { blobs, type KernelTask, noise, probabilities } from "../../scripts/bench/tasks.ts";
@@ -199,4 +203,63 @@ Deno.test("bench: a row has all of its fields", async () => {
     shape: "N 250, D 640",
     peer: "checkFinite off",
   });
+});
+
+Deno.test("bench: a peer that takes too long is named in a row with our own time", async () => {
+  const rows: KernelRow[] = [];
+  await benchKernels({
+    devices: ["cpu"],
+    filter: "gfa checkFinite",
+    quick: true,
+    budget: { ...tiny, limit: 0 },
+    threads: 1,
+    say: () => {},
+    report: (row) => rows.push(row),
+  });
+  assert.equal(rows.length, 1);
+  const [{ ms, peerMs, ratio, rounds, note, peer }] = rows as [KernelRow];
+  assert.ok(ms! > 0 && rounds >= 1);
+  assert.deepEqual({ peerMs, ratio, peer }, { peerMs: null, ratio: null, peer: "checkFinite off" });
+  assert.match(note!, /^left out, its first run took /);
+});
+
+Deno.test("bench: rows of networks have their fields and no others", async () => {
+  const rows: GraphRow[] = [];
+  const run = (filter: string) =>
+    benchGraphs({
+      filter,
+      quick: true,
+      budget: tiny,
+      threads: 1,
+      say: () => {},
+      report: (row) => rows.push(row),
+    });
+  await run("ViT forward jax-js");
+  await run("Mask2Former forward jax-js");
+  assert.equal(rows.length, 2);
+  const [measured, missing] = rows as [GraphTimeRow, GraphTimeRow];
+  const { ms, peerMs, ratio, peerVersion, ...rest } = measured;
+  assert.ok(ms! > 0 && peerMs! > 0 && ratio! > 0);
+  assert.match(peerVersion, /^\d/);
+  assert.deepEqual(rest, {
+    net: "ViT, width 24, 2 layers, 16 tokens, batch 2",
+    pass: "forward",
+    peer: "jax-js Wasm",
+  });
+  const { note, ...others } = missing;
+  assert.ok(missing.ms! > 0 && missing.peerMs === null && missing.ratio === null);
+  assert.match(note!, /grid sampling/);
+  assert.deepEqual(Object.keys(others).sort(), Object.keys(measured).sort());
+});
+
+Deno.test("bench: steps of training lower the loss that the networks start from", async () => {
+  const engine = await ortNodeEngine({ threads: 1 });
+  for (const network of smallNetworks) {
+    const layout = layoutOf(network);
+    const task = { ...taskOf(network, layout, "training step"), learningRate: 1e-3 };
+    const side = await networkSide(engine, network, layout, task);
+    const [first, second, third] = Array.from(await side.result!()) as [number, number, number];
+    assert.ok(third < second && second < first, `${network.name}: ${[first, second, third]}`);
+    await side.dispose();
+  }
 });

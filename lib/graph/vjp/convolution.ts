@@ -5,15 +5,23 @@
  */
 import type { GraphNode, Value } from "../graph.ts";
 import * as ops from "../ops.ts";
-import { attribute, attributeInts, knownSize, reshape, transpose, type VjpRule } from "./lean.ts";
+import {
+  attribute,
+  attributeInts,
+  knownSize,
+  reshape,
+  swap,
+  transpose,
+  type VjpRule,
+} from "./lean.ts";
 
 /** Kernels of more taps than this are cheaper as convolutions than as matrix products. */
 const mostTaps = 25;
 
 /**
  * The gradient of a convolution's weight. Dense ones are a matrix product of the result's gradient
- * with the windows of the input, which runs several times as fast as a convolution; in grouped ones
- * the batch takes the place of the channels.
+ * with the windows of the input, which runs several times as fast as a convolution; depthwise ones
+ * are as well, in a roundabout way; in other grouped ones the batch takes the place of the channels.
  */
 function weightGradient(
   node: GraphNode,
@@ -31,6 +39,8 @@ function weightGradient(
     if (order === "channels first") return reshape(product, [out, perGroup, kh, kw]);
     return transpose(reshape(product, [out, kh, kw, perGroup]), [0, 3, 1, 2]);
   }
+  const depthwise = depthwiseGradient(x, grad, weight, g);
+  if (depthwise !== null) return depthwise;
   // B×(G·C)×H×W to C×(G·B)×H×W, so that each group finds its own batch.
   let source = transpose(x, [1, 0, 2, 3]);
   if (g.groups > 1) {
@@ -94,6 +104,65 @@ function windowsOf(
     taps = ops.concat(cuts, 0);
   }
   return { columns: reshape(taps, [kernel[0] * kernel[1] * channels!, -1]), order: "taps first" };
+}
+
+/**
+ * The gradient of a depthwise kernel from one matrix product per channel. With the input's rows r and
+ * columns j, and the gradient's rows s and columns w, of every band of `tall` rows of the gradient and
+ * the rows of the input that it sees,
+ *
+ *     P[s, w, r, j] = Σ over bands of G[s, w] X[r, j],    ∂W[a, b] = Σ over s, w of P[s, w, s + a, w + b],
+ *
+ * more arithmetic than a convolution has, but a product's, and only (tall + kh − 1) / tall copies of
+ * the input in place of kh·kw.
+ *
+ * @returns null where the kernel is not depthwise, or moves by other steps than 1.
+ */
+function depthwiseGradient(
+  x: Value,
+  grad: Value,
+  weight: Value,
+  { strides, dilations, pads: [top, left, bottom, right], groups }: Required<ops.ConvOptions>,
+): Value | null {
+  const [out, perGroup, kh, kw] = weight.staticShape() as [number, number, number, number];
+  const [batch, channels, height, width] = grad.shape;
+  if (perGroup !== 1 || out !== groups || [...strides, ...dilations].some((n) => n !== 1)) {
+    return null;
+  }
+  if (typeof height !== "number" || typeof width !== "number" || typeof batch !== "number") {
+    return null;
+  }
+  if (x.shape.some((dim) => typeof dim !== "number") || channels !== groups) return null;
+  const { graph } = x;
+  const tall = height % 2 === 0 ? 2 : 1;
+  const bands = height / tall;
+  const [rows, columns] = [tall + kh - 1, width + kw - 1];
+  const swapped = transpose(x, [1, 0, 2, 3]);
+  const padded = [top, left, bottom, right].every((n) => n === 0)
+    ? swapped
+    : ops.pad(swapped, [0, 0, top, left], [0, 0, bottom, right]);
+  const seen = Array.from({ length: bands * rows }, (_, i) => {
+    return tall * Math.floor(i / rows) + i % rows;
+  });
+  const windows = ops.gather(padded, graph.constant(seen, [bands, rows], "int64"), 2);
+  const products = ops.matMul(
+    swap(reshape(transpose(grad, [1, 0, 2, 3]), [groups, batch * bands, tall * width])),
+    reshape(windows, [groups, batch * bands, rows * columns]),
+  );
+  // With one element more per row, what lies on a diagonal lies in a column.
+  const flat = reshape(products, [groups, tall, width * rows * columns]);
+  const skewed = reshape(ops.pad(flat, [0, 0, 0], [0, 0, width]), [
+    groups,
+    tall,
+    width,
+    rows * columns + 1,
+  ]);
+  const sums = ops.slice(ops.reduceSum(skewed, [2]), 2, 0, rows * columns);
+  const square = reshape(sums, [groups, tall, rows, columns]);
+  return Array.from({ length: tall }, (_, s) => {
+    const part = ops.slice(ops.slice(ops.slice(square, 1, s, s + 1), 2, s, s + kh), 3, 0, kw);
+    return part;
+  }).reduce((a, b) => ops.add(a, b));
 }
 
 function geometryOf(node: GraphNode): Required<ops.ConvOptions> {

@@ -5,11 +5,14 @@ One JSON object per line in, one out. Timing happens here, so that the pipe cost
   {"op": "open", "task": {...}, "device": "cpu"}   -> {"ok": true}
   {"op": "time", "times": n}                       -> {"ms": ...}
   {"op": "result", "path": file}                   -> {"dtype": "float32" or "int32"}
+  {"op": "memory"}                                 -> {"bytes": the process's peak}
   {"op": "close"}                                  -> {"ok": true}
-Tensors come as {"path": file, "shape": [...]}: raw float32.
+Tensors come as {"path": file, "shape": [...], "dtype": ...}: raw elements.
 """
 
 import json
+import pathlib
+import re
 import sys
 import time
 
@@ -19,7 +22,7 @@ import torch.nn.functional as F
 
 
 def load(spec, device):
-    data = numpy.fromfile(spec["path"], dtype=numpy.float32).reshape(spec["shape"])
+    data = numpy.fromfile(spec["path"], dtype=spec["dtype"]).reshape(spec["shape"])
     return torch.from_numpy(data).to(device)
 
 
@@ -98,7 +101,40 @@ def classification(task, device):
     return run
 
 
-tasks = {"pooling": pooling, "gfa": gfa, "classification": classification}
+def network(task, device):
+    """A network's forward pass, or steps of its training: forward, backward, AdamW."""
+    import pytorch_networks
+
+    flat = load(task["parameters"], device)
+    given = {}
+    for entry in task["entries"]:
+        part = flat[entry["offset"] :][: numpy.prod(entry["shape"], dtype=int)]
+        given[entry["name"]] = part.view(entry["shape"])
+    module = pytorch_networks.build(task["kind"], task["config"], given).to(device)
+    inputs = [load(tensor, device) for tensor in task["inputs"]]
+    if task["pass"] == "forward":
+        return lambda: module(*inputs)
+
+    optimizer = torch.optim.AdamW(module.parameters(), lr=task["learningRate"])
+    losses = []
+
+    def step():
+        optimizer.zero_grad()
+        loss = module.loss(*inputs)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.detach())
+        return losses[:3]
+
+    def run():
+        # What runs elsewhere is without gradients.
+        with torch.inference_mode(False), torch.enable_grad():
+            return step()
+
+    return run
+
+
+tasks = {"pooling": pooling, "gfa": gfa, "classification": classification, "network": network}
 
 
 def main():
@@ -113,7 +149,8 @@ def main():
         request = json.loads(line)
         op = request["op"]
         try:
-            with torch.inference_mode():
+            training = op == "open" and request["task"].get("pass") == "training step"
+            with torch.inference_mode(not training):
                 if op == "hello":
                     torch.set_num_threads(request["threads"])
                     cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else None
@@ -138,6 +175,11 @@ def main():
                     flat = torch.cat([output.flatten() for output in outputs]).cpu().numpy()
                     flat.tofile(request["path"])
                     answer = {"dtype": str(flat.dtype)}
+                elif op == "memory":
+                    # What getrusage counts would include the process that started this one.
+                    status = pathlib.Path("/proc/self/status").read_text()
+                    kib = int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
+                    answer = {"bytes": 1024 * kib}
                 elif op == "close":
                     run = None
                     answer = {"ok": True}

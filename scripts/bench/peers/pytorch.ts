@@ -5,8 +5,9 @@
  */
 import { fileURLToPath } from "node:url";
 import { join } from "node:path";
-import type { HostTensor } from "../../../lib/tensor.ts";
+import { HostTensor } from "../../../lib/tensor.ts";
 import type { Competitor } from "../harness.ts";
+import type { NetworkTask } from "../network_task.ts";
 import type { KernelTask } from "../tasks.ts";
 
 /** The Python side. */
@@ -18,7 +19,9 @@ export interface PyTorch {
    *
    * @throws {Error} Where there is no such device.
    */
-  on(device: "cpu" | "cuda"): Competitor<KernelTask>;
+  on(device: "cpu" | "cuda"): Competitor<KernelTask | NetworkTask>;
+  /** The most resident memory that the process has had, in bytes; on Linux. */
+  peakMemory(): Promise<number>;
   /** Ends the process. */
   close(): Promise<void>;
 }
@@ -89,20 +92,18 @@ export async function startPyTorch(threads: number): Promise<PyTorch> {
       await Deno.remove(folder, { recursive: true });
     }
   };
-  const open = async (task: KernelTask, device: "cpu" | "cuda") => {
+  const open = async (task: KernelTask | NetworkTask, device: "cpu" | "cuda") => {
     await withFolder(async (folder) => {
-      const entries: [string, unknown][] = [];
-      for (const [name, value] of Object.entries(task)) {
-        if (typeof value !== "object") {
-          entries.push([name, value]);
-          continue;
-        }
-        const { data, shape } = value as HostTensor<"float32">;
-        const path = join(folder, name);
-        await Deno.writeFile(path, new Uint8Array(data.buffer as ArrayBuffer));
-        entries.push([name, { path, shape }]);
-      }
-      await ask({ op: "open", task: Object.fromEntries(entries), device });
+      let files = 0;
+      // Tensors travel as files, wherever they are in the task.
+      const sent = JSON.stringify(task, (_, value) => {
+        if (!(value instanceof HostTensor)) return value;
+        const { data, shape, dtype } = value;
+        const path = join(folder, String(files++));
+        Deno.writeFileSync(path, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+        return { path, shape, dtype };
+      });
+      await ask({ op: "open", task: JSON.parse(sent), device });
     });
     return {
       async time(times: number) {
@@ -130,6 +131,9 @@ export async function startPyTorch(threads: number): Promise<PyTorch> {
         version,
         open: (task) => open(task, device),
       };
+    },
+    async peakMemory() {
+      return Number((await ask({ op: "memory" })).bytes);
     },
     async close() {
       await writer.close();
