@@ -97,11 +97,11 @@ export async function train(args: readonly string[]): Promise<void> {
   const { runTraining } = await import("../training/run_training.ts");
 
   const stop = new AbortController();
-  let signalled = 0;
-  const onSignal = () => {
-    signalled++;
+  let exitCode = 0;
+  const onSignal = (signal: NodeJS.Signals) => {
     // A second signal asks for the end at once; what was saved stays.
-    if (signalled > 1) process.exit(130);
+    if (exitCode !== 0) process.exit(exitCode);
+    exitCode = signal === "SIGINT" ? 130 : 143;
     stop.abort();
   };
   process.on("SIGINT", onSignal);
@@ -135,6 +135,8 @@ export async function train(args: readonly string[]): Promise<void> {
       `checkpoint: ${result.checkpoint}`,
     ];
     await writeText(process.stdout, lines.join("\n") + "\n");
+    // As shells expect of whom a signal ended: what comes after a finished run shall not start.
+    if (!result.finished && exitCode !== 0) process.exit(exitCode);
   } finally {
     bar?.stop();
     process.off("SIGINT", onSignal);

@@ -12,6 +12,7 @@ export {
   maskedAttentionMask,
   unlessEmpty,
 } from "./attention.ts";
+export * from "./attention_fuser.ts";
 export * from "./clip_image_convnext.ts";
 export * from "./clip_image_transformer.ts";
 export * from "./clip_text_transformer.ts";

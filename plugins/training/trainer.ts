@@ -188,15 +188,13 @@ export async function train(run: Run, options: RunOptions = {}): Promise<RunResu
   }
   folder.removeUnfinished();
   folder.removeAfter(done);
-  writeTextAtomically(join(out, "config.json"), JSON.stringify(config, null, 2) + "\n", files);
-  const metricsLog = new MetricsLog(join(out, "metrics.jsonl"), done, files);
 
   let saved = found === null ? null : done;
   const lastGood = () =>
     saved === null
       ? "there is no checkpoint yet"
       : `the last good checkpoint is ${folder.pathOf(saved)}`;
-  const save = () => {
+  const save = (metricsLog: MetricsLog) => {
     metricsLog.sync();
     const checkpoint: Checkpoint = {
       step: done,
@@ -212,6 +210,8 @@ export async function train(run: Run, options: RunOptions = {}): Promise<RunResu
 
   const times = [performance.now()];
   try {
+    writeTextAtomically(join(out, "config.json"), JSON.stringify(config, null, 2) + "\n", files);
+    const metricsLog = new MetricsLog(join(out, "metrics.jsonl"), done, files);
     while (done < stop && !(signal?.aborted ?? false)) {
       const { grads, metrics } = await run.step(done);
       const norm = clipByGlobalNorm(grads, clipNorm);
@@ -264,7 +264,7 @@ export async function train(run: Run, options: RunOptions = {}): Promise<RunResu
         metricsLog.append({ step: done, validation: await run.validate() });
         times.splice(0, times.length, performance.now());
       }
-      if (done % config.checkpoint.every === 0) save();
+      if (done % config.checkpoint.every === 0) save(metricsLog);
       onProgress?.({
         step: done,
         steps,
@@ -274,7 +274,7 @@ export async function train(run: Run, options: RunOptions = {}): Promise<RunResu
         record,
       });
     }
-    if (saved !== done) save();
+    if (saved !== done) save(metricsLog);
   } catch (error) {
     if (!(error instanceof OutputError)) throw error;
     throw new OutputError(`${error.message}; ${lastGood()}`, { cause: error });
