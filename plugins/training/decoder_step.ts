@@ -244,7 +244,12 @@ export class DecoderStep {
     const layers = Object.keys(costs).length;
     const matchings: Matching[] = [];
     for (let i = 0; i < layers; i++) {
-      matchings.push(this.#match(await numbers(costs[`cost${i}`]), used));
+      const cost = await numbers(costs[`cost${i}`]);
+      // Nothing can be matched by such costs: the run shall end as by a loss that is no number.
+      if (!cost.every(Number.isFinite)) {
+        return { grads: new Float32Array(this.layout.size), metrics: { loss: NaN } };
+      }
+      matchings.push(this.#match(cost, used));
     }
     const last = matchings.at(-1)!;
     const kernels = await this.#kernels?.run({

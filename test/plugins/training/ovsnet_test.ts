@@ -138,6 +138,7 @@ for (const kind of ["self_attention", "cross_attention", "gfa"] as const) {
 async function gradientOf(
   root: string,
   changes: Parameters<typeof tinyOvsnet>[1],
+  factor = 1,
 ): Promise<{ grads: Float32Array; loss: number }> {
   const config: OvsnetConfig = await tinyOvsnet(root, changes);
   const data = await openFolderData(config.data as FolderConfig, {
@@ -146,7 +147,7 @@ async function gradientOf(
   });
   await using device = await acquireDevice("cpu");
   const step = await DecoderStep.open(config, await openTowers(config.encoder), data, device);
-  const params = step.layout.initialize(new Rng(1));
+  const params = step.layout.initialize(new Rng(1)).map((x) => factor * x);
   const rng = new Rng(2);
   const result = await step.gradient(params, await data.batch(rng, config.batch), rng);
   await step.dispose();
@@ -209,4 +210,12 @@ Deno.test("mask losses at points: many of them, drawn without looking, tell what
     // Uncertain points are where the loss is near ln 2, whatever the mean over all cells is.
     const hard = await gradientOf(root, { loss: { ...loss, points: { count: 60 } } });
     assert.ok(hard.loss > 0 && hard.grads.some((g) => g !== 0));
+  }));
+
+Deno.test("a network that overflows has a loss that is no number, in one piece or in several", () =>
+  withFolder(async (root) => {
+    for (const microBatches of [1, 2]) {
+      const { loss } = await gradientOf(root, { microBatches }, 1e25);
+      assert.ok(Number.isNaN(loss), `${loss}`);
+    }
   }));
