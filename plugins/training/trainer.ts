@@ -89,8 +89,8 @@ export interface Run {
   validate?(): Promise<Record<string, number>>;
 }
 
-/** Fields of a config that don't change what a run computes. */
-const harmless = ["out", "checkpoint", "log", "validation", "divergence"];
+/** Fields of a config that don't change what a run computes; where kernels ran, circumstances say. */
+const harmless = ["out", "checkpoint", "log", "validation", "divergence", "kernels"];
 
 /** What a checkpoint has to agree with. */
 export function identityOf(config: TrainConfig, circumstances: JsonObject): JsonObject {

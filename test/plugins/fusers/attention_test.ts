@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { Graph, ParameterLayout } from "../../../lib/graph/mod.ts";
 import { Rng } from "../../../lib/rng.ts";
 import { modelsIn } from "../../../lib/stages/models.ts";
 import { openStage, type StagePlugin } from "../../../lib/stages/plugin.ts";
@@ -7,28 +6,9 @@ import type { AnyStage } from "../../../lib/stages/stage.ts";
 import { fuserLaws } from "../../../lib/testing/mod.ts";
 import { float32, HostTensor, type Tensor } from "../../../lib/tensor.ts";
 import { crossAttentionFuser, selfAttentionFuser } from "../../../plugins/fusers/attention.ts";
-import {
-  attentionFuser,
-  type AttentionFuserConfig,
-  type AttentionFuserKind,
-} from "../../../plugins/networks/attention_fuser.ts";
+import type { AttentionFuserKind } from "../../../plugins/networks/attention_fuser.ts";
 import { acquireDevice } from "../../../plugins/runtimes/mod.ts";
-
-/** A fuser's network with random weights, far from those that it would start with. */
-function fuserModel(config: AttentionFuserConfig, size: number): Uint8Array {
-  const build = (graph: Graph) => ({
-    pooled: graph.input("pooled", ["B", "N", size]),
-    empty: graph.input("empty", ["B", "N"]),
-    query: graph.input("query", ["B", "N", size]),
-  });
-  const trial = new Graph("trial");
-  const inputs = build(trial);
-  const layout = ParameterLayout.of(trial, (scope) => attentionFuser(scope, inputs, config));
-  const weights = layout.initialize(new Rng(size)).map((x) => 4 * x);
-  const graph = new Graph("fuser");
-  graph.output("fused", attentionFuser(layout.scopeWith(graph, weights), build(graph), config));
-  return graph.toOnnx();
-}
+import { fuserModel } from "./fuser_model.ts";
 
 const fusers = {
   self_attention: selfAttentionFuser,
