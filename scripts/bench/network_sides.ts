@@ -62,19 +62,8 @@ async function trainingSide(
   layout: ParameterLayout,
   task: NetworkTask,
 ): Promise<Side> {
-  const graph = new Graph("training_step");
-  const scope = layout.scopeOfInputs(graph);
-  const outputs = network.forward(scope, declare(graph, network.inputs));
-  const loss = network.loss(outputs, declare(graph, network.targets));
-  graph.output("loss", loss);
-  const parameters = layout.entries.map(({ name, shape, init }) =>
-    scope.parameter(name, shape, init)
-  );
-  gradients(loss, parameters).forEach((gradient, i) => {
-    graph.output(`gradient.${layout.entries[i]!.name}`, gradient);
-  });
-  const session = await engine.load(graph.toOnnx());
-
+  const session = await engine.load(trainingGraph(network, layout));
+  const { learningRate, inputs: tensors } = task;
   const weights = task.parameters.data.slice();
   const gradient = new Float32Array(layout.size);
   const optimizer = new AdamW({ size: layout.size });
@@ -85,11 +74,11 @@ async function trainingSide(
     inputs[name] = float32(shape, weights.subarray(offset, end));
     results[`gradient.${name}`] = float32(shape, gradient.subarray(offset, end));
   }
-  [...network.inputs, ...network.targets].forEach(({ name }, i) => inputs[name] = task.inputs[i]!);
+  [...network.inputs, ...network.targets].forEach(({ name }, i) => inputs[name] = tensors[i]!);
   const losses: number[] = [];
   const step = async () => {
     const { loss } = await session.run(inputs, results);
-    optimizer.step(weights, gradient, task.learningRate);
+    optimizer.step(weights, gradient, learningRate);
     losses.push(Number((await loss!.read())[0]));
   };
   return {
@@ -104,4 +93,20 @@ async function trainingSide(
     },
     dispose: () => session.dispose(),
   };
+}
+
+/** The loss, and its gradient by every parameter. */
+function trainingGraph(network: BenchNetwork, layout: ParameterLayout): Uint8Array {
+  const graph = new Graph("training_step");
+  const scope = layout.scopeOfInputs(graph);
+  const outputs = network.forward(scope, declare(graph, network.inputs));
+  const loss = network.loss(outputs, declare(graph, network.targets));
+  graph.output("loss", loss);
+  const parameters = layout.entries.map(({ name, shape, init }) =>
+    scope.parameter(name, shape, init)
+  );
+  gradients(loss, parameters).forEach((gradient, i) => {
+    graph.output(`gradient.${layout.entries[i]!.name}`, gradient);
+  });
+  return graph.toOnnx();
 }

@@ -159,10 +159,10 @@ function depthwiseGradient(
   ]);
   const sums = ops.slice(ops.reduceSum(skewed, [2]), 2, 0, rows * columns);
   const square = reshape(sums, [groups, tall, rows, columns]);
-  return Array.from({ length: tall }, (_, s) => {
-    const part = ops.slice(ops.slice(ops.slice(square, 1, s, s + 1), 2, s, s + kh), 3, 0, kw);
-    return part;
-  }).reduce((a, b) => ops.add(a, b));
+  const parts = Array.from({ length: tall }, (_, s) => {
+    return ops.slice(ops.slice(ops.slice(square, 1, s, s + 1), 2, s, s + kh), 3, 0, kw);
+  });
+  return parts.reduce((a, b) => ops.add(a, b));
 }
 
 function geometryOf(node: GraphNode): Required<ops.ConvOptions> {

@@ -252,7 +252,7 @@ function optionsOf(g: ops.ConvOptions): Required<ops.ConvOptions> {
   return { strides, pads, dilations, groups };
 }
 
-const conv: fc.Arbitrary<OperatorCase> = geometry
+const generalConv: fc.Arbitrary<OperatorCase> = geometry
   .filter((g) => [0, 1].every((a) => g.size[a]! + g.pads[a]! + g.pads[a + 2]! >= g.span[a]!))
   .map((g) => {
     const out = g.outPerGroup * g.groups;
@@ -267,6 +267,17 @@ const conv: fc.Arbitrary<OperatorCase> = geometry
       note: JSON.stringify(optionsOf(g)),
     };
   });
+
+/** One kernel per channel, moved by steps of 1: its gradient has a rule of its own. */
+const depthwiseConv: fc.Arbitrary<OperatorCase> = geometry
+  .filter((g) => [0, 1].every((a) => g.size[a]! + g.pads[a]! + g.pads[a + 2]! >= g.kernel[a]!))
+  .map(({ size, kernel, pads, batch, groups }) => ({
+    operands: [apart([batch, groups + 1, ...size]), apart([groups + 1, 1, ...kernel])],
+    apply: ([x, w]) => ops.conv(x!, w!, null, { pads, groups: groups + 1 }),
+    note: `${pads}`,
+  }));
+
+const conv: fc.Arbitrary<OperatorCase> = fc.oneof(generalConv, depthwiseConv);
 
 const convTranspose: fc.Arbitrary<OperatorCase> = geometry
   .filter((g) =>
