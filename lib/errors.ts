@@ -15,7 +15,8 @@ export type ErrorCode =
   | "DEVICE"
   | "DEVICE_LOST"
   | "MODEL"
-  | "OUTPUT";
+  | "OUTPUT"
+  | "TRAINING";
 
 /**
  * The base of all errors that are somebody's to act on, as opposed to defects of this project.
@@ -115,5 +116,13 @@ export class ModelError extends OvsError {
   /** @param message One line that names the model. */
   constructor(message: string, options?: ErrorOptions) {
     super("MODEL", message, options);
+  }
+}
+
+/** Training that can't go on: a loss that is no number any more, or one that runs away. */
+export class TrainingError extends OvsError {
+  /** @param message One line that names the run, the step and the last good checkpoint. */
+  constructor(message: string, options?: ErrorOptions) {
+    super("TRAINING", message, options);
   }
 }

@@ -5,10 +5,12 @@
  */
 import { Registry } from "../lib/stages/registry.ts";
 import { cosineClassifier } from "./classifiers/cosine.ts";
+import { geometricEnsembleClassifier } from "./classifiers/geometric_ensemble.ts";
 import { queryVoidClassifier } from "./classifiers/query_void.ts";
 import { maskDecoder } from "./decoders/mask_decoder.ts";
 import { imageEncoder } from "./encoders/image_encoder.ts";
 import { textEncoder } from "./encoders/text_encoder.ts";
+import { crossAttentionFuser, selfAttentionFuser } from "./fusers/attention.ts";
 import { clipFuser } from "./fusers/clip.ts";
 import { gfaFuser } from "./fusers/gfa.ts";
 import { meanFuser } from "./fusers/mean.ts";
@@ -22,7 +24,8 @@ import { semanticSegmenter } from "./segmenters/semantic.ts";
  * @example
  * ```ts
  * import { builtinRegistry } from "@ovstage/ovstage";
- * console.log(builtinRegistry().names("fuser")); // ["gfa", "mean", "clip", "query"]
+ * console.log(builtinRegistry().names("fuser").join(" "));
+ * // gfa mean clip query self_attention cross_attention
  * ```
  */
 export function builtinRegistry(): Registry {
@@ -35,8 +38,11 @@ export function builtinRegistry(): Registry {
     meanFuser,
     clipFuser,
     queryFuser,
+    selfAttentionFuser,
+    crossAttentionFuser,
     cosineClassifier,
     queryVoidClassifier,
+    geometricEnsembleClassifier,
     semanticSegmenter,
   ]);
 }

@@ -17,6 +17,10 @@ const commands: Readonly<
     about: "label every pixel of an image with one of the classes that you name",
     run: async (args) => await (await import("./segment.ts")).segment(args),
   },
+  train: {
+    about: "train a network as a config says",
+    run: async (args) => await (await import("./train.ts")).train(args),
+  },
   demo: {
     about: "render a scene, segment it and compare with the truth",
     run: async (args) => await (await import("./demo.ts")).demo(args),

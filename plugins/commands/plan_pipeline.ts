@@ -24,7 +24,7 @@ export const pipelineFlags = {
   fuser: {
     value: "NAME",
     description: "How pooled and query embeddings are joined: gfa (the default), mean, clip, " +
-      "query, or one that a plugin brings.",
+      "query, self_attention, cross_attention, or one that a plugin brings.",
   },
   omega: {
     value: "NUMBER",

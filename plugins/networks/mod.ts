@@ -12,6 +12,7 @@ export {
   maskedAttentionMask,
   unlessEmpty,
 } from "./attention.ts";
+export * from "./attention_fuser.ts";
 export * from "./clip_image_convnext.ts";
 export * from "./clip_image_transformer.ts";
 export * from "./clip_text_transformer.ts";
@@ -21,6 +22,7 @@ export * from "./convnext_block.ts";
 export { convnextFromTransformers } from "./convnext_weights.ts";
 export * from "./deformable_attention.ts";
 export * from "./feed_forward.ts";
+export { gatherRows } from "./gather_rows.ts";
 export * from "./image_encoder.ts";
 export * from "./layers.ts";
 export * from "./mask2former_pixel_decoder.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   gradients,
@@ -12,93 +12,105 @@ import {
   ParameterLayout,
   type ParameterScope,
 } from "../../lib/graph/mod.ts";
-import { cosineSchedule } from "../../lib/optim/schedules.ts";
+import { GradientAccumulator } from "../../lib/optim/gradient_accumulator.ts";
 import { Rng } from "../../lib/rng.ts";
-import { float32 } from "../../lib/tensor.ts";
+import type { Session } from "../../lib/runtime.ts";
+import { float32, type Tensor } from "../../lib/tensor.ts";
 import { BpeTokenizer, trainBpe } from "../../lib/text/bpe.ts";
+import { firstUnseenSeed } from "../datasets/emoji_scenes/seeds.ts";
 import { SpriteStore } from "../datasets/emoji_scenes/sprites.ts";
 import { stuffCategories } from "../datasets/emoji_scenes/textures.ts";
 import { emojiUniverse, trainingStyles } from "../datasets/emoji_scenes/universe.ts";
 import { imageEncoder, type ImageEncoderConfig } from "../networks/image_encoder.ts";
 import { textEncoder, type TextEncoderConfig } from "../networks/text_encoder.ts";
 import { ortNodeEngine } from "../runtimes/ort_node.ts";
-import { clipBatch, mosaicGrid, mosaicSize, picturesPerMosaic } from "./clip_batches.ts";
-import { readParameters, train } from "./trainer.ts";
+import {
+  type ClipBatch,
+  clipBatch,
+  mosaicGrid,
+  mosaicSize,
+  picturesPerMosaic,
+} from "./clip_batches.ts";
+import { openRun } from "./open_run.ts";
+import { writeTextAtomically } from "./run_files.ts";
+import type { ClipConfig } from "./train_config.ts";
+import { type RunOptions, type RunResult, train } from "./trainer.ts";
 
-/** Everything that defines a run. */
-export interface ClipConfig {
-  /** Seed of the parameters and of every batch. */
-  seed: number;
-  /** Number of steps. */
-  steps: number;
-  /** Mosaics in a batch, of ten captioned pictures each. */
-  mosaics: number;
-  /** The highest learning rate. */
-  learningRate: number;
-  /** Sizes of the image tower. */
-  image: ImageEncoderConfig;
-  /** Sizes of the text tower; its vocabulary's size is a bound. */
-  text: TextEncoderConfig;
+/** Sizes of both towers. */
+function towersOf(
+  { network: { image, text, jointSize } }: ClipConfig,
+): { image: ImageEncoderConfig; text: TextEncoderConfig } {
+  return { image: { ...image, grid: mosaicGrid, jointSize }, text: { ...text, jointSize } };
 }
-
-/** The run that made the shipped encoders. */
-export const clipConfig: ClipConfig = {
-  seed: 1,
-  steps: 3600,
-  mosaics: 16,
-  learningRate: 1.5e-3,
-  image: { stemWidth: 32, width: 128, depth: 5, heads: 4, grid: mosaicGrid, jointSize: 128 },
-  text: { vocabularySize: 2048, maxLength: 24, width: 128, depth: 2, heads: 4, jointSize: 128 },
-};
-
-/** Captions are cut to this many subwords in training; nearly all are shorter. */
-const captionLength = 12;
 
 function layoutOf(config: ClipConfig): ParameterLayout {
   const graph = new Graph("layout");
   return ParameterLayout.of(graph, (scope) => void clipLoss(scope, config));
 }
 
+/** Mosaics that are computed at once. */
+const mosaicsOf = ({ batch, microBatches }: ClipConfig) => batch / microBatches;
+
 function clipLoss(scope: ParameterScope, config: ClipConfig) {
   const { graph } = scope;
-  const pairs = config.mosaics * picturesPerMosaic;
-  const { jointSize } = config.image;
-  const image = graph.input("image", [config.mosaics, 3, mosaicSize, mosaicSize]);
-  const pool = graph.input("pool", [config.mosaics, picturesPerMosaic, mosaicGrid ** 2]);
+  const towers = towersOf(config);
+  const mosaics = mosaicsOf(config);
+  const { captionLength } = config.data;
+  const pairs = mosaics * picturesPerMosaic;
+  const { jointSize } = towers.image;
+  const image = graph.input("image", [mosaics, 3, mosaicSize, mosaicSize]);
+  const pool = graph.input("pool", [mosaics, picturesPerMosaic, mosaicGrid ** 2]);
   const tokens = graph.input("tokens", [pairs, captionLength], "int64");
   const mask = graph.input("mask", [pairs, captionLength]);
   const captionTargets = graph.input("captionTargets", [pairs, pairs]);
   const pictureTargets = graph.input("pictureTargets", [pairs, pairs]);
 
-  const { features } = imageEncoder(scope.scope("image"), image, config.image);
-  const flat = ops.reshape(features, [config.mosaics, jointSize, mosaicGrid ** 2]);
+  const { features } = imageEncoder(scope.scope("image"), image, towers.image);
+  const flat = ops.reshape(features, [mosaics, jointSize, mosaicGrid ** 2]);
   const pooled = ops.matMul(pool, ops.transpose(flat, [0, 2, 1]));
   const pictures = ops.l2Normalize(ops.reshape(pooled, [pairs, jointSize]));
-  const texts = textEncoder(scope.scope("text"), tokens, mask, config.text);
+  const texts = textEncoder(scope.scope("text"), tokens, mask, towers.text);
 
-  const logScale = scope.parameter("logScale", [1], { constant: Math.log(1 / 0.07) });
+  const logScale = scope.parameter("logScale", [1], {
+    constant: Math.log(1 / config.loss.temperature),
+  });
   const scale = ops.exp(ops.min(logScale, Math.log(100)));
   const logits = ops.mul(ops.matMul(pictures, ops.transpose(texts, [1, 0])), scale);
   const agreement = ops.add(
     ops.mul(captionTargets, ops.logSoftmax(logits, 1)),
     ops.mul(pictureTargets, ops.logSoftmax(logits, 0)),
   );
-  return { loss: ops.mul(ops.reduceSum(agreement), -0.5 / pairs), scale };
+  return { loss: ops.mul(ops.reduceSum(agreement), -0.5 / pairs), scale, logits };
 }
 
 /** The tokenizer of a run: byte pairs learned from all captions, kept beside the checkpoint. */
 function tokenizerOf(config: ClipConfig): BpeTokenizer {
   const captions = emojiUniverse().flatMap(({ captions }) => [...captions, captions[0]!]);
   const texts = [...captions, ...stuffCategories, "a picture of a"];
-  return new BpeTokenizer(trainBpe(texts, config.text.vocabularySize));
+  return new BpeTokenizer(trainBpe(texts, config.network.text.vocabularySize));
 }
 
-/** Trains both towers, or goes on where a run in `dir` stood. */
-export async function trainClip(
-  dir: string,
-  config: ClipConfig = clipConfig,
-  limits: { stopAfter?: number } = {},
-): Promise<void> {
+const tokenizerFile = (dir: string) => join(dir, "tokenizer.json");
+const numbers = async (tensor: Tensor | undefined) => await tensor!.read() as Float32Array;
+
+/** The share of pictures whose nearest caption is a right one. */
+function accuracy(logits: Float32Array, { captions, captionTargets }: ClipBatch): number {
+  const pairs = captions.length;
+  let right = 0;
+  for (let i = 0; i < pairs; i++) {
+    const row = logits.subarray(i * pairs, (i + 1) * pairs);
+    const best = row.indexOf(Math.max(...row));
+    if (captionTargets[i * pairs + best]! > 0) right++;
+  }
+  return right / pairs;
+}
+
+/**
+ * Trains both towers into the folder `config.out`.
+ *
+ * @throws As {@linkcode train}.
+ */
+export async function trainClip(config: ClipConfig, options: RunOptions = {}): Promise<RunResult> {
   const layout = layoutOf(config);
   const graph = new Graph("clip_step");
   const flat = layout.scopeOver(graph.input("parameters", [layout.size]));
@@ -107,52 +119,92 @@ export async function trainClip(
   graph.output("scale", scale);
   graph.output("gradient", flat.flatten(gradients(loss, flat.pieces)));
 
-  const engine = await ortNodeEngine({ threads: 2 });
+  const engine = await ortNodeEngine({ threads: config.threads });
   const session = await engine.load(graph.toOnnx());
+  let validationSession: Session | null = null;
+  if (config.validation.every > 0) {
+    const forward = new Graph("clip_validation");
+    const scope = layout.scopeOver(forward.input("parameters", [layout.size])).scope;
+    const { loss, logits } = clipLoss(scope, config);
+    forward.output("loss", loss);
+    forward.output("logits", logits);
+    validationSession = await engine.load(forward.toOnnx());
+  }
   const universe = emojiUniverse();
   const sprites = await SpriteStore.open({ styles: trainingStyles });
   const tokenizer = tokenizerOf(config);
-  mkdirSync(dir, { recursive: true });
-  writeFileSync(join(dir, "tokenizer.json"), JSON.stringify(tokenizer));
+  mkdirSync(config.out, { recursive: true });
+  writeTextAtomically(tokenizerFile(config.out), JSON.stringify(tokenizer), options.files);
 
   const params = layout.initialize(new Rng(config.seed));
   const batches = new Rng(config.seed).fork(1);
-  const pairs = config.mosaics * picturesPerMosaic;
-  console.log(`clip: ${layout.size} parameters, ${pairs} pairs a step`);
-  await train({
-    ...limits,
-    dir,
-    name: "clip",
-    params,
-    decayMask: layout.decayMask(),
-    steps: config.steps,
-    schedule: cosineSchedule({
-      peak: config.learningRate,
-      totalSteps: config.steps,
-      warmupSteps: Math.min(200, Math.floor(config.steps / 10)),
-      final: config.learningRate / 100,
-    }),
-    weightDecay: 0.05,
-    clipNorm: 1,
-    checkpointEvery: 100,
-    step: async (step) => {
-      const batch = clipBatch(batches.fork(step), config.mosaics, universe, sprites);
-      const outputs = await session.run({
-        parameters: float32([layout.size], params),
-        image: float32([config.mosaics, 3, mosaicSize, mosaicSize], batch.images),
-        pool: float32([config.mosaics, picturesPerMosaic, mosaicGrid ** 2], batch.pool),
-        captionTargets: float32([pairs, pairs], batch.captionTargets),
-        pictureTargets: float32([pairs, pairs], batch.pictureTargets),
-        ...tokenizer.encodeBatch(batch.captions, captionLength, captionLength),
-      });
-      const read = async (name: string) => await outputs[name]!.read() as Float32Array;
-      return {
-        grads: await read("gradient"),
-        metrics: { loss: (await read("loss"))[0]!, scale: (await read("scale"))[0]! },
-      };
-    },
+  const { batch: mosaics, microBatches } = config;
+  const perMicro = mosaicsOf(config);
+  const pairs = perMicro * picturesPerMosaic;
+  const { captionLength } = config.data;
+  const inputsOf = (batch: ClipBatch) => ({
+    parameters: float32([layout.size], params),
+    image: float32([perMicro, 3, mosaicSize, mosaicSize], batch.images),
+    pool: float32([perMicro, picturesPerMosaic, mosaicGrid ** 2], batch.pool),
+    captionTargets: float32([pairs, pairs], batch.captionTargets),
+    pictureTargets: float32([pairs, pairs], batch.pictureTargets),
+    ...tokenizer.encodeBatch(batch.captions, captionLength, captionLength),
   });
-  await session.dispose();
+  const micro = async (rng: Rng) => {
+    const outputs = await session.run(inputsOf(clipBatch(rng, perMicro, universe, sprites)));
+    return {
+      grads: await numbers(outputs["gradient"]),
+      loss: (await numbers(outputs["loss"]))[0]!,
+      scale: (await numbers(outputs["scale"]))[0]!,
+    };
+  };
+
+  options.onNote?.(`clip: ${layout.size} parameters, ${mosaics * picturesPerMosaic} pairs a step`);
+  try {
+    return await train({
+      config,
+      circumstances: {},
+      params,
+      decayMask: layout.decayMask(),
+      samples: mosaics * picturesPerMosaic,
+      async step(step) {
+        const rng = batches.fork(step);
+        if (microBatches === 1) {
+          const { grads, ...metrics } = await micro(rng);
+          return { grads, metrics };
+        }
+        // Every piece has its own negatives: only its own captions are told apart.
+        const sum = new GradientAccumulator(layout.size);
+        const metrics = { loss: 0, scale: 0 };
+        for (let i = 0; i < microBatches; i++) {
+          const { grads, loss, scale } = await micro(rng.fork(i));
+          sum.add(grads);
+          metrics.loss += loss / microBatches;
+          metrics.scale = scale;
+        }
+        return { grads: sum.take(), metrics };
+      },
+      async validate() {
+        const rounds = Math.max(1, Math.round(config.validation.size / perMicro));
+        const means = { loss: 0, accuracy: 0 };
+        for (let i = 0; i < rounds; i++) {
+          const batch = clipBatch(
+            new Rng(firstUnseenSeed).fork(i),
+            perMicro,
+            universe,
+            sprites,
+          );
+          const outputs = await validationSession!.run(inputsOf(batch));
+          means.loss += (await numbers(outputs["loss"]))[0]! / rounds;
+          means.accuracy += accuracy(await numbers(outputs["logits"]), batch) / rounds;
+        }
+        return means;
+      },
+    }, options);
+  } finally {
+    await session.dispose();
+    await validationSession?.dispose();
+  }
 }
 
 /** The two towers as ONNX files. */
@@ -169,16 +221,22 @@ export interface ClipModels {
   logitScale: number;
 }
 
-/** Exports a run's towers, with batch, image size and number of texts left open. */
-export function exportClip(dir: string, config: ClipConfig = clipConfig): ClipModels {
+/**
+ * Exports a run's towers, with batch, image size and number of texts left open.
+ *
+ * @param dir The run's folder.
+ * @throws {ModelError} If there is no checkpoint of stage "clip".
+ */
+export async function exportClip(dir: string): Promise<ClipModels> {
+  const { config, params } = await openRun(dir, "clip");
   const layout = layoutOf(config);
-  const params = readParameters(dir, layout.size);
+  const towers = towersOf(config);
 
   const image = new Graph("image_encoder");
   const outputs = imageEncoder(
     layout.scopeWith(image, params).scope("image"),
     image.input("image", ["B", 3, "H", "W"]),
-    config.image,
+    towers.image,
   );
   for (const [name, value] of Object.entries(outputs)) image.output(name, value);
 
@@ -187,17 +245,18 @@ export function exportClip(dir: string, config: ClipConfig = clipConfig): ClipMo
     layout.scopeWith(text, params).scope("text"),
     text.input("tokens", ["C", "L"], "int64"),
     text.input("mask", ["C", "L"]),
-    config.text,
+    towers.text,
   );
   text.output("embeddings", embeddings);
 
   const half = { parameterStorage: "float16" } as const;
   const logScale = layout.find("logScale", [1]);
+  const { maxLength } = towers.text;
   return {
     imageEncoder: image.toOnnx(half),
-    textEncoder: text.toOnnx({ ...half, metadata: { maxLength: String(config.text.maxLength) } }),
-    tokenizer: readFileSync(join(dir, "tokenizer.json"), "utf8"),
-    maxLength: config.text.maxLength,
+    textEncoder: text.toOnnx({ ...half, metadata: { maxLength: String(maxLength) } }),
+    tokenizer: readFileSync(tokenizerFile(dir), "utf8"),
+    maxLength,
     logitScale: Math.exp(Math.min(params[logScale.offset]!, Math.log(100))),
   };
 }

@@ -18,7 +18,7 @@ import type { SpriteSource } from "../datasets/emoji_scenes/sprites.ts";
 import { renderStuff, stuffCategories } from "../datasets/emoji_scenes/textures.ts";
 import { emojiUniverse, type Style, trainingStyles } from "../datasets/emoji_scenes/universe.ts";
 import type { ClipModels } from "./clip.ts";
-import { embedNames } from "./ovsnet.ts";
+import { embedNames } from "./towers.ts";
 import { writePlanes } from "./pixel_planes.ts";
 
 /** Scenes to evaluate on. */

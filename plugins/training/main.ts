@@ -1,11 +1,12 @@
 /**
- * `deno task train`: makes the shipped model, stage by stage. A run that was cut off goes on when
- * the same command is given again.
+ * `deno task train`: makes the shipped model, stage by stage, from the configs in `models/recipes`. A
+ * run that was cut off goes on when the same command is given again.
  *
  * @module
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import process from "node:process";
+import { runCommand } from "../../lib/cli/run_command.ts";
 import { firstUnseenSeed } from "../datasets/emoji_scenes/seeds.ts";
 import { SpriteStore } from "../datasets/emoji_scenes/sprites.ts";
 import { stuffCategories } from "../datasets/emoji_scenes/textures.ts";
@@ -19,28 +20,24 @@ import { ovsnetDocument } from "../methods/ovsnet.ts";
 import { openPipeline } from "../methods/open_pipeline.ts";
 import { acquireDevice } from "../runtimes/mod.ts";
 import { ortNodeEngine } from "../runtimes/ort_node.ts";
-import { exportClip, trainClip } from "./clip.ts";
+import { train } from "../commands/train.ts";
+import { exportClip } from "./clip.ts";
 import { evaluateScenes, zeroShotAccuracy } from "./evaluate.ts";
-import { embedNames, exportOvsnet, trainOvsnet } from "./ovsnet.ts";
+import { exportFiles, exportOvsnet, towerFiles } from "./ovsnet.ts";
+import { embedNames } from "./towers.ts";
 
 const clipDir = "runs/clip";
 const ovsnetDir = "runs/ovsnet";
 const models = new URL("../../models/", import.meta.url);
 
-/** Writes the towers, or towers and decoder, to `models/`. */
-function exportModels(): void {
+/** Trains, or goes on training, by a recipe. */
+const recipe = (name: string) => () => train([`models/recipes/${name}.json`, "--resume"]);
+
+/** Writes towers and decoder to `models/`. */
+async function exportModels(): Promise<void> {
   mkdirSync(models, { recursive: true });
-  const clip = exportClip(clipDir);
-  const ovsnet = exportOvsnet(ovsnetDir);
-  const files: Record<string, Uint8Array | string> = {
-    "image_encoder.onnx": clip.imageEncoder,
-    "text_encoder.onnx": clip.textEncoder,
-    "tokenizer.json": clip.tokenizer,
-    "mask_decoder.onnx": ovsnet.maskDecoder,
-    "ovsnet.json": JSON.stringify(
-      { logitScale: ovsnet.logitScale, voidEmbedding: ovsnet.voidEmbedding },
-    ),
-  };
+  const ovsnet = await exportOvsnet(ovsnetDir);
+  const files = { ...towerFiles(ovsnet.towers), ...exportFiles(ovsnet.models) };
   for (const [name, content] of Object.entries(files)) {
     writeFileSync(new URL(name, models), content);
     console.log(`${name}: ${content.length} bytes`);
@@ -48,7 +45,7 @@ function exportModels(): void {
 }
 
 async function evaluateClip(): Promise<void> {
-  const clip = exportClip(clipDir);
+  const clip = await exportClip(clipDir);
   const engine = await ortNodeEngine();
   const sprites = await SpriteStore.open();
   for (const style of styles) {
@@ -61,7 +58,7 @@ async function evaluateClip(): Promise<void> {
 /** Embeds all names of the world, for `choose_splits.ts --embeddings`. */
 async function embedWorld(): Promise<void> {
   const names = [...emojiUniverse().map(({ name }) => name), ...stuffCategories];
-  const { data } = await embedNames(exportClip(clipDir), names);
+  const { data } = await embedNames(await exportClip(clipDir), names);
   const path = `${clipDir}/names.bin`;
   writeFileSync(path, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   console.log(`${names.length} names → ${path}`);
@@ -83,10 +80,10 @@ async function evaluateOvsnet(): Promise<void> {
 }
 
 const stages: Record<string, () => Promise<void> | void> = {
-  clip: () => trainClip(clipDir),
+  clip: recipe("clip"),
   "clip-evaluate": evaluateClip,
   "clip-embed": embedWorld,
-  ovsnet: () => trainOvsnet(ovsnetDir, clipDir),
+  ovsnet: recipe("ovsnet"),
   export: exportModels,
   evaluate: evaluateOvsnet,
 };
@@ -96,4 +93,4 @@ if (stage === undefined) {
   console.error(`usage: deno task train ${Object.keys(stages).join("|")}`);
   process.exit(2);
 }
-await stage();
+process.exit(await runCommand(async () => await stage()));

@@ -23,12 +23,19 @@ import { openPipeline } from "../../../plugins/methods/open_pipeline.ts";
 import { openOvsnet, ovsnetDocument, type OvsnetOptions } from "../../../plugins/methods/ovsnet.ts";
 import { acquireDevice } from "../../../plugins/runtimes/mod.ts";
 import { writeTinyModels } from "../commands/tiny_models.ts";
+import { fuserModel } from "../fusers/fuser_model.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "ovstage-ovsnet-"));
 globalThis.addEventListener("unload", () => rmSync(folder, { recursive: true, force: true }));
 writeTinyModels(folder);
+for (const kind of ["self_attention", "cross_attention"] as const) {
+  writeFileSync(join(folder, `${kind}_fuser.onnx`), fuserModel({ kind, depth: 1, heads: 2 }, 16));
+}
 const models = pathToFileURL(folder);
-const words = vocabulary(["dog", "guitar", "slice of pizza", "🐕", "猫"]);
+const words = vocabulary(
+  ["dog", "guitar", "slice of pizza", "🐕", "猫"],
+  [true, true, false, false, false],
+);
 
 function picture(width: number, height: number): ImageSlot {
   const rng = new Rng(width * height);

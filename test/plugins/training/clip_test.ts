@@ -7,21 +7,10 @@ import { float32, HostTensor } from "../../../lib/tensor.ts";
 import { SpriteStore } from "../../../plugins/datasets/emoji_scenes/sprites.ts";
 import { emojiUniverse, trainingStyles } from "../../../plugins/datasets/emoji_scenes/universe.ts";
 import { ortNodeEngine } from "../../../plugins/runtimes/ort_node.ts";
-import {
-  type ClipConfig,
-  clipConfig,
-  exportClip,
-  trainClip,
-} from "../../../plugins/training/clip.ts";
+import { exportClip, trainClip } from "../../../plugins/training/clip.ts";
 import { clipBatch } from "../../../plugins/training/clip_batches.ts";
-
-const tiny: ClipConfig = {
-  ...clipConfig,
-  steps: 4,
-  mosaics: 1,
-  image: { ...clipConfig.image, stemWidth: 8, width: 16, depth: 2, heads: 2, jointSize: 8 },
-  text: { ...clipConfig.text, vocabularySize: 600, width: 16, depth: 1, heads: 2, jointSize: 8 },
-};
+import { readMetrics } from "../../../plugins/training/metrics_log.ts";
+import { tinyClip } from "./tiny_runs.ts";
 
 async function loadedSprites(categories: readonly number[]): Promise<SpriteStore> {
   const store = SpriteStore.onDemand();
@@ -64,16 +53,21 @@ Deno.test("CLIP training: a resumed run ends with the bytes of an undisturbed on
   const root = mkdtempSync(join(tmpdir(), "ovs-clip-"));
   try {
     const [whole, halves] = [join(root, "whole"), join(root, "halves")];
-    await trainClip(whole, tiny);
-    await trainClip(halves, tiny, { stopAfter: 2 });
-    await trainClip(halves, tiny);
-    assert.deepEqual(
-      readFileSync(join(halves, "checkpoint.bin")),
-      readFileSync(join(whole, "checkpoint.bin")),
+    const validation = { every: 2, size: 1 };
+    const { checkpoint } = await trainClip(tinyClip(whole, { validation }));
+    await trainClip(tinyClip(halves, { validation }), { stopAfter: 2 });
+    const resumed = await trainClip(tinyClip(halves, { validation }), { resume: true });
+    assert.deepEqual(readFileSync(resumed.checkpoint), readFileSync(checkpoint));
+    const found = readMetrics(join(whole, "metrics.jsonl")).flatMap(({ validation }) =>
+      validation === undefined ? [] : [validation]
     );
+    assert.equal(found.length, 2);
+    for (const { loss, accuracy } of found) {
+      assert.ok(loss! > 0 && accuracy! >= 0 && accuracy! <= 1);
+    }
 
     // What is exported runs at any size and gives unit text embeddings.
-    const models = exportClip(whole, tiny);
+    const models = await exportClip(whole);
     const engine = await ortNodeEngine({ threads: 1 });
     const image = await engine.load(models.imageEncoder);
     const { features, pyramid4, pyramid8 } = await image.run({ image: float32([2, 3, 64, 96]) });
@@ -91,6 +85,26 @@ Deno.test("CLIP training: a resumed run ends with the bytes of an undisturbed on
     }
     await image.dispose();
     await text.dispose();
+  } finally {
+    rmSync(root, { recursive: true });
+  }
+});
+
+Deno.test("CLIP training: micro-batches take part in one step", async () => {
+  const root = mkdtempSync(join(tmpdir(), "ovs-clip-"));
+  try {
+    const config = tinyClip(join(root, "run"), {
+      batch: 2,
+      microBatches: 2,
+      schedule: [{ kind: "polynomial", steps: 2, peak: 1e-3 }],
+      log: { every: 1 },
+    });
+    const { finished } = await trainClip(config);
+    assert.ok(finished);
+    const records = readMetrics(join(root, "run", "metrics.jsonl"));
+    assert.equal(records.length, 2);
+    // Ten pictures a mosaic: the loss begins near that of guessing one of ten.
+    assert.ok(Math.abs((records[0]!["loss"] as number) - Math.log(10)) < 4);
   } finally {
     rmSync(root, { recursive: true });
   }

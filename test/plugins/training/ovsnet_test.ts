@@ -1,46 +1,36 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Rng } from "../../../lib/rng.ts";
+import { modelsAt } from "../../../lib/stages/models.ts";
+import { vocabulary } from "../../../lib/stages/vocabulary.ts";
 import { float32 } from "../../../lib/tensor.ts";
 import { SpriteStore } from "../../../plugins/datasets/emoji_scenes/sprites.ts";
 import { trainingStyles } from "../../../plugins/datasets/emoji_scenes/universe.ts";
+import { openPipeline } from "../../../plugins/methods/open_pipeline.ts";
+import { ovsnetDocument } from "../../../plugins/methods/ovsnet.ts";
+import { acquireDevice } from "../../../plugins/runtimes/mod.ts";
 import { ortNodeEngine } from "../../../plugins/runtimes/ort_node.ts";
-import { type ClipConfig, clipConfig, trainClip } from "../../../plugins/training/clip.ts";
-import {
-  exportOvsnet,
-  type OvsnetConfig,
-  ovsnetConfig,
-  trainOvsnet,
-} from "../../../plugins/training/ovsnet.ts";
-import { maskSize, maxSegments, sceneBatch } from "../../../plugins/training/scene_batches.ts";
+import { trainClip } from "../../../plugins/training/clip.ts";
+import { DecoderStep } from "../../../plugins/training/decoder_step.ts";
+import { openFolderData } from "../../../plugins/training/folder_batches.ts";
+import { readMetrics } from "../../../plugins/training/metrics_log.ts";
+import { exportOvsnet, trainOvsnet } from "../../../plugins/training/ovsnet.ts";
+import { runTraining } from "../../../plugins/training/run_training.ts";
+import { sceneBatch } from "../../../plugins/training/scene_batches.ts";
+import { openTowers } from "../../../plugins/training/towers.ts";
+import type { FolderConfig, OvsnetConfig } from "../../../plugins/training/train_config.ts";
+import { tinyClasses, tinyClip, tinyOvsnet, tinyPicture } from "./tiny_runs.ts";
 
-const clip: ClipConfig = {
-  ...clipConfig,
-  steps: 1,
-  mosaics: 1,
-  image: { ...clipConfig.image, stemWidth: 8, width: 16, depth: 2, heads: 2, jointSize: 8 },
-  text: { ...clipConfig.text, vocabularySize: 600, width: 16, depth: 1, heads: 2, jointSize: 8 },
-};
-
-const tiny: OvsnetConfig = {
-  ...ovsnetConfig,
-  steps: 3,
-  restart: { steps: 1, learningRate: 1e-4 },
-  scenes: 2,
-  clip,
-  decoder: {
-    ...ovsnetConfig.decoder,
-    numQueries: 14,
-    width: 16,
-    heads: 2,
-    pixelDepth: 1,
-    depth: 2,
-    maskWidth: 8,
-    jointSize: 8,
-  },
-};
+async function withFolder(body: (path: string) => Promise<void>): Promise<void> {
+  const path = mkdtempSync(join(tmpdir(), "ovs-decoder-"));
+  try {
+    await body(path);
+  } finally {
+    rmSync(path, { recursive: true });
+  }
+}
 
 Deno.test("scene batches: masks share each cell, classes are one-hot, seeds decide", async () => {
   const categories = [60, 400, 700, 900];
@@ -49,41 +39,56 @@ Deno.test("scene batches: masks share each cell, classes are one-hot, seeds deci
     categories.flatMap((category) => trainingStyles.map((style) => ({ category, style }))),
   );
   const numClasses = categories.length + 12;
-  const batch = sceneBatch(new Rng(5), 2, categories, numClasses, sprites);
-  const cells = maskSize * maskSize;
-  for (let b = 0; b < 2; b++) {
-    const cover = new Float32Array(cells);
-    for (let g = 0; g < maxSegments; g++) {
-      const slot = b * maxSegments + g;
-      const mask = batch.masks.subarray(slot * cells, (slot + 1) * cells);
-      const row = batch.classes.subarray(slot * numClasses, (slot + 1) * numClasses);
-      const ones = row.filter((x) => x === 1).length;
-      assert.equal(row.filter((x) => x !== 0).length, ones);
-      assert.equal(ones, mask.some((x) => x > 0) ? 1 : 0);
-      mask.forEach((x, i) => cover[i]! += x);
+  for (const size of [128, 64]) {
+    const maxSegments = 12;
+    const sizes = { size, maxSegments, numClasses };
+    const batch = sceneBatch(new Rng(5), 2, categories, sizes, sprites);
+    const cells = (size / 4) ** 2;
+    for (let b = 0; b < 2; b++) {
+      const cover = new Float32Array(cells);
+      for (let g = 0; g < maxSegments; g++) {
+        const slot = b * maxSegments + g;
+        const mask = batch.masks.subarray(slot * cells, (slot + 1) * cells);
+        const row = batch.classes.subarray(slot * numClasses, (slot + 1) * numClasses);
+        const ones = row.filter((x) => x === 1).length;
+        assert.equal(row.filter((x) => x !== 0).length, ones);
+        assert.equal(ones, mask.some((x) => x > 0) ? 1 : 0);
+        mask.forEach((x, i) => cover[i]! += x);
+      }
+      // Every pixel belongs to a segment; only more than maxSegments of them would leave a gap.
+      assert.ok(cover.every((x) => x <= 1 + 1e-6));
+      assert.ok(cover.some((x) => x > 1 - 1e-6));
     }
-    // Every pixel belongs to a segment; only more than maxSegments of them would leave a gap.
-    assert.ok(cover.every((x) => x <= 1 + 1e-6));
-    assert.ok(cover.some((x) => x > 1 - 1e-6));
+    assert.deepEqual(sceneBatch(new Rng(5), 2, categories, sizes, sprites), batch);
   }
-  assert.deepEqual(sceneBatch(new Rng(5), 2, categories, numClasses, sprites), batch);
 });
 
-Deno.test("OVSNet training: a resumed run ends with the bytes of an undisturbed one", async () => {
-  const root = mkdtempSync(join(tmpdir(), "ovs-decoder-"));
-  try {
-    const clipDir = join(root, "clip");
-    await trainClip(clipDir, clip);
-    const [whole, halves] = [join(root, "whole"), join(root, "halves")];
-    await trainOvsnet(whole, clipDir, tiny);
-    await trainOvsnet(halves, clipDir, tiny, { stopAfter: 2 });
-    await trainOvsnet(halves, clipDir, tiny);
-    assert.deepEqual(
-      readFileSync(join(halves, "checkpoint.bin")),
-      readFileSync(join(whole, "checkpoint.bin")),
-    );
+Deno.test("OVSNet training on EmojiScenes: a resumed run ends with the bytes of an undisturbed one", () =>
+  withFolder(async (root) => {
+    const clip = tinyClip(join(root, "clip"), {
+      schedule: [{ kind: "cosine", steps: 1, peak: 1e-3 }],
+    });
+    await trainClip(clip);
+    const config = (name: string) =>
+      tinyOvsnet(root, {
+        out: join(root, name),
+        encoder: clip.out,
+        data: { kind: "emoji-scenes" },
+        schedule: [
+          { kind: "cosine", steps: 3, peak: 8e-4 },
+          { kind: "cosine", steps: 1, peak: 1e-4 },
+        ],
+        network: { numQueries: 14, width: 16, heads: 2, pixelDepth: 1, depth: 2, maskWidth: 8 },
+        validation: { every: 4, size: 2 },
+      });
+    const { checkpoint } = await trainOvsnet(await config("whole"));
+    await trainOvsnet(await config("halves"), { stopAfter: 2 });
+    const resumed = await trainOvsnet(await config("halves"), { resume: true });
+    assert.deepEqual(readFileSync(resumed.checkpoint), readFileSync(checkpoint));
+    const { validation } = readMetrics(join(root, "whole", "metrics.jsonl")).at(-1)!;
+    assert.ok(validation!["mIoU"]! >= 0 && validation!["mIoU"]! <= 1);
 
-    const models = exportOvsnet(whole, tiny);
+    const { models } = await exportOvsnet(join(root, "whole"));
     assert.ok(Math.abs(Math.hypot(...models.voidEmbedding) - 1) < 1e-4);
     const engine = await ortNodeEngine({ threads: 1 });
     const session = await engine.load(models.maskDecoder);
@@ -95,7 +100,122 @@ Deno.test("OVSNet training: a resumed run ends with the bytes of an undisturbed 
     assert.deepEqual(outputs["mask_logits"]!.shape, [1, 14, 8, 12]);
     assert.deepEqual(outputs["query_embeddings"]!.shape, [1, 14, 8]);
     await session.dispose();
-  } finally {
-    rmSync(root, { recursive: true });
+  }));
+
+for (const kind of ["self_attention", "cross_attention", "gfa"] as const) {
+  Deno.test(`OVSNet training with the fuser ${kind}: it resumes, validates, and its models segment`, () =>
+    withFolder(async (root) => {
+      const config = (name: string) =>
+        tinyOvsnet(root, {
+          out: join(root, name),
+          fuser: kind === "gfa" ? { kind } : { kind, heads: 2 },
+          validation: { every: 4, size: 2 },
+        });
+      const { checkpoint } = await runTraining(await config("whole"));
+      await runTraining(await config("halves"), { stopAfter: 1 });
+      assert.ok(!existsSync(join(root, "halves", "models")));
+      const resumed = await runTraining(await config("halves"), { resume: true });
+      assert.deepEqual(readFileSync(resumed.checkpoint), readFileSync(checkpoint));
+      const records = readMetrics(join(root, "whole", "metrics.jsonl"));
+      assert.ok(records[0]!["fusedLoss"] as number > 0);
+      assert.deepEqual(Object.keys(records.at(-1)!.validation!), ["mIoU", `mIoU with ${kind}`]);
+
+      await using device = await acquireDevice("cpu");
+      const models = modelsAt(new URL(`file://${join(root, "whole", "models")}`));
+      for (const classifier of ["cosine", "geometric_ensemble"]) {
+        const document = ovsnetDocument({ fuser: kind, classifier, inputSize: 32 });
+        await using pipeline = await openPipeline(document, { device, models });
+        using result = await pipeline.run(
+          { image: tinyPicture(1).image, vocabulary: vocabulary([...tinyClasses, "pizza"]) },
+          { outputs: ["segmentation"] },
+        );
+        assert.equal((await result.outputs.segmentation!.labels.read()).length, 48 * 40);
+      }
+    }));
+}
+
+/** The gradient of one batch under some changes of the config. */
+async function gradientOf(
+  root: string,
+  changes: Parameters<typeof tinyOvsnet>[1],
+  factor = 1,
+): Promise<{ grads: Float32Array; loss: number }> {
+  const config: OvsnetConfig = await tinyOvsnet(root, changes);
+  const data = await openFolderData(config.data as FolderConfig, {
+    validates: false,
+    verify: false,
+  });
+  await using device = await acquireDevice("cpu");
+  const step = await DecoderStep.open(config, await openTowers(config.encoder), data, device);
+  const params = step.layout.initialize(new Rng(1)).map((x) => factor * x);
+  const rng = new Rng(2);
+  const result = await step.gradient(params, await data.batch(rng, config.batch), rng);
+  await step.dispose();
+  return { grads: result.grads, loss: result.metrics["loss"]! };
+}
+
+function relative(a: Float32Array, b: Float32Array): number {
+  let [difference, size] = [0, 0];
+  for (let i = 0; i < a.length; i++) {
+    difference += (a[i]! - b[i]!) ** 2;
+    size += b[i]! ** 2;
   }
-});
+  return Math.sqrt(difference / size);
+}
+
+Deno.test("micro-batches: the gradient is that of the whole batch, whatever their number", () =>
+  withFolder(async (root) => {
+    // Partners of proxies are drawn within a piece; everything else is the same sum.
+    const loss = { proxyQuery: 0, proxyClip: 0 };
+    const whole = await gradientOf(root, { batch: 4, loss });
+    for (const microBatches of [2, 4]) {
+      const pieces = await gradientOf(root, { batch: 4, microBatches, loss });
+      assert.ok(Math.abs(pieces.loss - whole.loss) < 1e-4 * whole.loss);
+      const error = relative(pieces.grads, whole.grads);
+      assert.ok(error < 1e-4, `${microBatches} pieces: ${error}`);
+    }
+  }));
+
+Deno.test("weights of the loss: without a term its gradient is gone", () =>
+  withFolder(async (root) => {
+    const none = { mask: 0, dice: 0, class: 0, proxyQuery: 0, proxyClip: 0 };
+    const parts = ["mask", "dice", "class", "proxyQuery", "proxyClip"] as const;
+    const zero = await gradientOf(root, { loss: none });
+    assert.ok(zero.grads.every((g) => g === 0));
+    for (const part of parts) {
+      const one = await gradientOf(root, { loss: { ...none, [part]: 1 } });
+      assert.ok(one.loss > 0, part);
+      assert.ok(one.grads.some((g) => g !== 0), part);
+    }
+  }));
+
+Deno.test("mask losses at points: a resumed run ends with the bytes of an undisturbed one", () =>
+  withFolder(async (root) => {
+    const config = (name: string) =>
+      tinyOvsnet(root, { out: join(root, name), loss: { points: { count: 24 } } });
+    const { checkpoint } = await trainOvsnet(await config("whole"));
+    await trainOvsnet(await config("halves"), { stopAfter: 3 });
+    const resumed = await trainOvsnet(await config("halves"), { resume: true });
+    assert.deepEqual(readFileSync(resumed.checkpoint), readFileSync(checkpoint));
+  }));
+
+Deno.test("mask losses at points: many of them, drawn without looking, tell what all cells tell", () =>
+  withFolder(async (root) => {
+    // Matching by classes alone, and a loss of masks alone.
+    const loss = { dice: 0, class: 0, proxyQuery: 0, proxyClip: 0 };
+    const cells = await gradientOf(root, { loss });
+    const points = { count: 4000, oversample: 1, importance: 0 };
+    const sampled = await gradientOf(root, { loss: { ...loss, points } });
+    assert.ok(Math.abs(sampled.loss - cells.loss) < 0.05 * cells.loss, `${sampled.loss}`);
+    // Uncertain points are where the loss is near ln 2, whatever the mean over all cells is.
+    const hard = await gradientOf(root, { loss: { ...loss, points: { count: 60 } } });
+    assert.ok(hard.loss > 0 && hard.grads.some((g) => g !== 0));
+  }));
+
+Deno.test("a network that overflows has a loss that is no number, in one piece or in several", () =>
+  withFolder(async (root) => {
+    for (const microBatches of [1, 2]) {
+      const { loss } = await gradientOf(root, { microBatches }, 1e25);
+      assert.ok(Number.isNaN(loss), `${loss}`);
+    }
+  }));

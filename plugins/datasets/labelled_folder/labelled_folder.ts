@@ -1,0 +1,292 @@
+/**
+ * A user's own data: a folder of images and label PNGs, in the layouts of detectron2 and
+ * mmsegmentation.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { InputError } from "../../../lib/errors.ts";
+import type { Image } from "../../../lib/image/image.ts";
+import { readImage } from "../../codecs/read_image.ts";
+import { checkClasses } from "../../commands/class_list.ts";
+import { decodeLabelMap } from "./label_png.ts";
+
+/** Where the data is, and what its label values mean. */
+export interface LabelledFolderOptions {
+  /** The folder. */
+  readonly path: string;
+  /** Class names in the order of the label values, or a file with them. */
+  readonly classes: string | readonly string[];
+  /** Label value that counts nowhere; 255 where left out. */
+  readonly ignoreLabel?: number;
+  /** Label 0 counts nowhere, and 1 is the first class; false where left out. */
+  readonly reduceZeroLabel?: boolean;
+  /** How image files end; any of .jpg, .jpeg, .png and .webp where empty or left out. */
+  readonly imageSuffix?: string;
+  /** How label files end; ".png" where left out. */
+  readonly labelSuffix?: string;
+}
+
+/** Which part of the data. */
+export type Split = "train" | "val";
+
+/** An image and its labels. */
+export interface LabelledImage {
+  /** The image. */
+  readonly image: Image;
+  /** height × width indices into the class names; −1 where a pixel counts nowhere. */
+  readonly labels: Int32Array;
+}
+
+interface Sample {
+  readonly image: string;
+  readonly label: string;
+}
+
+const layouts = [["images", "annotations"], ["img_dir", "ann_dir"]] as const;
+const splitNames: Readonly<Record<Split, readonly string[]>> = {
+  train: ["train", "training"],
+  val: ["val", "validation"],
+};
+const imageSuffixes = [".jpg", ".jpeg", ".png", ".webp"];
+
+function isFolder(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
+  }
+}
+
+/** Files below a folder, as paths from it, in an order that is the same everywhere. */
+function filesBelow(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && !entry.name.startsWith("."))
+    .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
+    .sort();
+}
+
+/** Names by label value, and where each stands among the classes. */
+interface ClassList {
+  readonly names: readonly string[];
+  /** Index of the class that a label value stands for. */
+  readonly indexOf: ReadonlyMap<number, number>;
+}
+
+/**
+ * Reads a class list: names in the order of their label values, one a line or as a JSON array; or a
+ * JSON array of objects with `id`, the label value, and `name`.
+ */
+async function readClasses(classes: string | readonly string[]): Promise<ClassList> {
+  const inOrder = (names: readonly string[], where: string): ClassList => ({
+    names: checkClasses(names, where),
+    indexOf: new Map(names.map((_, i) => [i, i])),
+  });
+  if (typeof classes !== "string") return inOrder(classes, "data.classes");
+  let text: string;
+  try {
+    text = await readFile(classes, "utf8");
+  } catch (cause) {
+    const missing = (cause as { code?: string }).code === "ENOENT";
+    const why = missing ? "no such file" : `can't be read: ${(cause as Error).message}`;
+    throw new InputError(`class list ${classes}: ${why}`, { cause });
+  }
+  if (!text.trimStart().startsWith("[")) {
+    return inOrder(text.split(/\r?\n/).filter((line) => line.trim() !== ""), classes);
+  }
+  let entries: unknown[];
+  try {
+    entries = JSON.parse(text) as unknown[];
+  } catch (cause) {
+    throw new InputError(`${classes}: is no valid JSON: ${(cause as Error).message}`, { cause });
+  }
+  if (entries.every((entry) => typeof entry === "string")) return inOrder(entries, classes);
+  const indexOf = new Map<number, number>();
+  const names = entries.map((entry, i) => {
+    const { id, name } = (entry ?? {}) as { id?: unknown; name?: unknown };
+    const words = typeof name === "string" ? `entry ${i + 1} ("${name}")` : `entry ${i + 1}`;
+    if (typeof name !== "string") throw new InputError(`${classes}: ${words} has no "name"`);
+    if (!Number.isInteger(id) || (id as number) < 0 || (id as number) > 65535) {
+      throw new InputError(
+        `${classes}: ${words} has ${
+          id === undefined ? 'no "id"' : `the id ${JSON.stringify(id)}`
+        }; it must be the class's label value, a whole number from 0 to 65535`,
+      );
+    }
+    const first = indexOf.get(id as number);
+    if (first !== undefined) {
+      throw new InputError(`${classes}: ${words} has the id ${id} of entry ${first + 1}`);
+    }
+    indexOf.set(id as number, i);
+    return name;
+  });
+  return { names: checkClasses(names, classes), indexOf };
+}
+
+/**
+ * A folder of images and label PNGs. These layouts are understood, with `training` and `validation`
+ * too in place of `train` and `val`, and with folders inside:
+ *
+ *     images/train/a.jpg   annotations/train/a.png     detectron2, ADE20K
+ *     img_dir/train/a.jpg  ann_dir/train/a.png         mmsegmentation
+ */
+export class LabelledFolder {
+  /** The folder. */
+  readonly path: string;
+  /** The classes' names; labels index them. */
+  readonly names: readonly string[];
+  readonly #indexOf: Int32Array;
+  readonly #samples: Readonly<Record<Split, readonly Sample[]>>;
+
+  private constructor(
+    path: string,
+    classes: ClassList,
+    indexOf: Int32Array,
+    samples: Readonly<Record<Split, readonly Sample[]>>,
+  ) {
+    this.path = path;
+    this.names = classes.names;
+    this.#indexOf = indexOf;
+    this.#samples = samples;
+  }
+
+  /**
+   * Lists the images and finds each one's labels; reads none of them yet.
+   *
+   * @throws {InputError} If the folder has none of the layouts, no training image, or an image
+   *   without labels, or the class list is wrong: an entry without an id, a name there twice.
+   */
+  static async open(options: LabelledFolderOptions): Promise<LabelledFolder> {
+    const { path, ignoreLabel = 255, reduceZeroLabel = false } = options;
+    if (!isFolder(path)) throw new InputError(`${path}: no such folder`);
+    const classes = await readClasses(options.classes);
+    const layout = layouts.find(([images]) => isFolder(join(path, images)));
+    if (layout === undefined) {
+      throw new InputError(
+        `${path}: has neither images/ and annotations/ (detectron2) nor img_dir/ and ann_dir/ ` +
+          "(mmsegmentation)",
+      );
+    }
+    const samples = {
+      train: samplesOf(options, layout, "train"),
+      val: samplesOf(options, layout, "val"),
+    };
+    if (samples.train.length === 0) {
+      throw new InputError(`${join(path, layout[0], "train")}: holds no image`);
+    }
+    // -2 is a value that the class list doesn't have, -1 one that counts nowhere.
+    const indexOf = new Int32Array(65536).fill(-2);
+    for (const [value, index] of classes.indexOf) {
+      const shifted = value + Number(reduceZeroLabel);
+      if (shifted <= 65535) indexOf[shifted] = index;
+    }
+    if (reduceZeroLabel) indexOf[0] = -1;
+    indexOf[ignoreLabel] = -1;
+    return new LabelledFolder(path, classes, indexOf, samples);
+  }
+
+  /** The number of images. */
+  count(split: Split): number {
+    return this.#samples[split].length;
+  }
+
+  /**
+   * A digest of what training depends on: the files' names and sizes, and what labels mean. The
+   * folder may be moved.
+   */
+  fingerprint(): string {
+    const hash = createHash("sha256").update(JSON.stringify(this.names));
+    hash.update(this.#indexOf);
+    for (const { image, label } of this.#samples.train) {
+      for (const file of [image, label]) {
+        hash.update(`${file.slice(this.path.length)} ${statSync(file).size}\n`);
+      }
+    }
+    return hash.digest("hex").slice(0, 16);
+  }
+
+  /**
+   * Reads an image and its labels.
+   *
+   * @throws {InputError} If a file can't be decoded, the two differ in size, or a label value is
+   *   neither in the class list nor the ignored one; names the file.
+   */
+  async read(split: Split, index: number): Promise<LabelledImage> {
+    const sample = this.#samples[split][index]!;
+    const [image, bytes] = await Promise.all([readImage(sample.image), readFile(sample.label)]);
+    const { width, height, values } = decodeLabelMap(bytes, sample.label);
+    if (width !== image.width || height !== image.height) {
+      throw new InputError(
+        `${sample.label}: is ${width}×${height}, its image ${sample.image} is ` +
+          `${image.width}×${image.height}; both must be of one size`,
+      );
+    }
+    const labels = Int32Array.from(values, (value) => this.#indexOf[value]!);
+    const wrong = labels.indexOf(-2);
+    if (wrong >= 0) {
+      const known = this.#indexOf.reduce((n, index) => n + Number(index >= 0), 0);
+      const [least, most] = [
+        this.#indexOf.findIndex((index) => index >= 0),
+        this.#indexOf.findLastIndex((index) => index >= 0),
+      ];
+      throw new InputError(
+        `${sample.label}: has the label ${values[wrong]} at row ${Math.floor(wrong / width)}, ` +
+          `column ${wrong % width}; the class list has ${known}, from ${least} to ${most}`,
+      );
+    }
+    return { image, labels };
+  }
+
+  /**
+   * Reads everything once, so that a fault shows now and not hours later.
+   *
+   * @throws {InputError} As {@linkcode LabelledFolder.read}, or if no pixel of the training images
+   *   is labelled.
+   */
+  async verify(splits: readonly Split[]): Promise<void> {
+    for (const split of splits) {
+      let labelled = 0;
+      for (let i = 0; i < this.count(split); i++) {
+        const { labels } = await this.read(split, i);
+        if (labels.some((label) => label >= 0)) labelled++;
+      }
+      if (labelled === 0 && this.count(split) > 0) {
+        throw new InputError(
+          `${this.path}: all pixels of its ${this.count(split)} ${split} images have labels that ` +
+            "count nowhere",
+        );
+      }
+    }
+  }
+}
+
+function samplesOf(
+  { path, imageSuffix = "", labelSuffix = ".png" }: LabelledFolderOptions,
+  [images, labels]: readonly [string, string],
+  split: Split,
+): Sample[] {
+  const name = splitNames[split].find((name) => isFolder(join(path, images, name)));
+  if (name === undefined) return [];
+  const [imageFolder, labelFolder] = [join(path, images, name), join(path, labels, name)];
+  if (!isFolder(labelFolder)) {
+    throw new InputError(
+      `${labelFolder}: no such folder; it must hold the labels of ${imageFolder}`,
+    );
+  }
+  const suffixes = imageSuffix === "" ? imageSuffixes : [imageSuffix];
+  const existing = new Set(filesBelow(labelFolder));
+  return filesBelow(imageFolder).flatMap((file) => {
+    const suffix = suffixes.find((suffix) => file.toLowerCase().endsWith(suffix.toLowerCase()));
+    if (suffix === undefined) return [];
+    const label = file.slice(0, -suffix.length) + labelSuffix;
+    if (!existing.has(label)) {
+      throw new InputError(
+        `${join(imageFolder, file)}: has no labels; there is no ${join(labelFolder, label)}`,
+      );
+    }
+    return [{ image: join(imageFolder, file), label: join(labelFolder, label) }];
+  });
+}
