@@ -22,7 +22,6 @@ export * from "./convnext_block.ts";
 export { convnextFromTransformers } from "./convnext_weights.ts";
 export * from "./deformable_attention.ts";
 export * from "./feed_forward.ts";
-export { gatherRows } from "./gather_rows.ts";
 export * from "./image_encoder.ts";
 export * from "./layers.ts";
 export * from "./mask2former_pixel_decoder.ts";

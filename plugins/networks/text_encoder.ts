@@ -5,7 +5,6 @@
  */
 import type { ParameterScope, Value } from "../../lib/graph/mod.ts";
 import { ops } from "../../lib/graph/mod.ts";
-import { gatherRows } from "./gather_rows.ts";
 import { layerNorm, linear } from "./layers.ts";
 import { transformerBlock } from "./transformer_block.ts";
 
@@ -41,7 +40,7 @@ export function textEncoder(
   const { vocabularySize, maxLength, width, depth, heads, jointSize } = config;
   const table = scope.parameter("embedding", [vocabularySize, width], { normal: 0.05 });
   const positions = scope.parameter("position", [maxLength, width], { normal: 0.02 });
-  let x = ops.add(gatherRows(table, tokens), ops.slice(positions, 0, 0, ops.dimOf(tokens, 1)));
+  let x = ops.add(ops.gather(table, tokens), ops.slice(positions, 0, 0, ops.dimOf(tokens, 1)));
   const bias = ops.unsqueeze(ops.mul(ops.sub(mask, 1), 1e9), [1, 2]);
   for (let i = 0; i < depth; i++) {
     x = transformerBlock(scope.scope("blocks").scope(i), x, { heads, bias });

@@ -6,7 +6,6 @@
  */
 import { ops, type ParameterScope, type Value } from "../../lib/graph/mod.ts";
 import { attentionFuser } from "../networks/attention_fuser.ts";
-import { gatherRows } from "../networks/gather_rows.ts";
 import type { ImageEncoderOutputs } from "../networks/image_encoder.ts";
 import {
   maskDecoder,
@@ -368,7 +367,7 @@ export class ProxyGraph {
 
   #mix(value: Value): Value {
     const unit = ops.l2Normalize(ops.reshape(value, [this.#slots, this.#jointSize]));
-    const others = gatherRows(unit, this.#partner);
+    const others = ops.gather(unit, this.#partner);
     const mixed = ops.add(
       ops.mul(unit, this.#alpha),
       ops.mul(others, ops.sub(1, this.#alpha)),

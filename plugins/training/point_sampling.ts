@@ -41,8 +41,7 @@ export function sampleAt(maps: Value, points: Value): Value {
 }
 
 /**
- * The same for maps that take a gradient: one that is the same whenever it is computed, as that of
- * `gatherElements` is (see `gatherRows`).
+ * The same for maps of one channel that take a gradient, element by element.
  *
  * @param maps M×h×w.
  * @param points M×S×1×2, in [−1, 1], x first; they take none.

@@ -3,11 +3,12 @@
  *
  * @module
  */
-import { type DType, formatShape } from "../../tensor.ts";
-import type { Value } from "../graph.ts";
-import { checkIndices, fail, normalizeAxis, one } from "./core.ts";
+import { type DType, formatShape, sizeOf } from "../../tensor.ts";
+import type { Dim, Value } from "../graph.ts";
+import { addablePieces } from "./addable_pieces.ts";
+import { checkIndices, dimOf, fail, normalizeAxis, one } from "./core.ts";
 import { cast, equal } from "./elementwise.ts";
-import { unsqueeze } from "./shape.ts";
+import { expand, reshape, split, unsqueeze } from "./shape.ts";
 
 /**
  * Rows of a table, along one of its axes: an embedding lookup, say.
@@ -80,6 +81,27 @@ function checkND(op: string, x: Value, indices: Value, batchDims = 0): number {
   return depth as number;
 }
 
+function isStatic(shape: readonly Dim[]): shape is readonly number[] {
+  return shape.every((dim) => typeof dim === "number");
+}
+
+/** Adds parts piece by piece, each of which is one thread's work. */
+function addInTurn(x: Value, indices: Value, updates: Value): Value {
+  const add = (sum: Value, indices: Value, updates: Value) =>
+    one("ScatterND", [sum, indices, updates], { dtype: x.dtype, shape: x.shape }, {
+      reduction: { string: "add" },
+    });
+  const depth = indices.shape.at(-1) as number;
+  const [lead, rest] = [indices.shape.slice(0, -1), x.shape.slice(depth)];
+  if (!isStatic(lead) || !isStatic(rest)) return add(x, indices, updates);
+  const count = sizeOf(lead);
+  const pieces = addablePieces(count, sizeOf(rest));
+  if (pieces.length === 1) return add(x, indices, updates);
+  const places = split(reshape(indices, [count, depth]), pieces, 0);
+  const parts = split(reshape(updates, [count, ...rest]), pieces, 0);
+  return places.reduce((sum, place, i) => add(sum, place, parts[i]!), x);
+}
+
 /**
  * Adds rows to a table: `result[indices[i]] += updates[i]`, repeated indices included.
  *
@@ -93,10 +115,16 @@ export function scatterAdd(table: Value, indices: Value, updates: Value): Value 
     fail("scatterAdd", `updates must be ${formatShape(wanted)}`, table, indices, updates);
   }
   const whole = indices.dtype === "int64" ? indices : cast(indices, "int64");
-  const rows = unsqueeze(whole, [indices.rank]);
-  return one("ScatterND", [table, rows, updates], { dtype: table.dtype, shape: table.shape }, {
-    reduction: { string: "add" },
-  });
+  const width = table.shape.slice(1);
+  if (!isStatic(indices.shape) && isStatic(width)) {
+    // How many there are isn't known: one thread's work however many, if a slower one.
+    const columns = sizeOf(width);
+    const rows = reshape(updates, [-1, columns]);
+    const places = expand(reshape(whole, [-1, 1]), [dimOf(rows, 0), columns]);
+    const sum = scatterElements(reshape(table, [-1, columns]), places, rows, 0, "add");
+    return reshape(sum, table.shape.map((dim) => typeof dim === "number" ? dim : -1));
+  }
+  return addInTurn(table, unsqueeze(whole, [indices.rank]), updates);
 }
 
 /** What {@linkcode scatterElements} and {@linkcode scatterND} do where they write. */
@@ -129,7 +157,8 @@ export function scatterElements(
 
 /**
  * `x` with parts replaced, or added to: `result[indices[i…, 0], indices[i…, 1], …] = updates[i…]`.
- * Where they replace, no part may come twice.
+ * Where they replace, no part may come twice. Where they add, sizes should be known: with a symbolic
+ * number of updates, ONNX Runtime on several threads may lose sums of parts that come twice.
  *
  * @param x Any shape.
  * @param indices int64, …×K: the indices of the first K axes.
@@ -146,6 +175,7 @@ export function scatterND(
   if (formatShape(wanted) !== formatShape(updates.shape)) {
     fail("scatterND", `updates must be ${formatShape(wanted)}`, x, indices, updates);
   }
+  if (reduction === "add") return addInTurn(x, indices, updates);
   return one("ScatterND", [x, indices, updates], { dtype: x.dtype, shape: x.shape }, {
     reduction: { string: reduction },
   });

@@ -5,6 +5,7 @@
  */
 import type { Value } from "../graph.ts";
 import * as ops from "../ops.ts";
+import { addablePieces } from "../ops/addable_pieces.ts";
 import { attribute, attributeString, knownSize, reshape, transpose, type VjpRule } from "./lean.ts";
 
 /** The matrix (row by row) that interpolates `from` samples to `to`, edges repeated. */
@@ -88,9 +89,19 @@ const gridSample: VjpRule = ({ node, grad, wants }) => {
   const table = [batch * height * width, channels];
 
   const byImage = () => {
-    const weight = ops.unsqueeze(ops.mul(ops.mul(h.weight, v.weight), inside), [3]);
+    // Corner by corner, in pieces that one operator may add; each is made just before it is added.
+    const pieces = addablePieces(batch * samples, channels);
+    const all = [0, 1, 2, 3].flatMap(() => pieces);
+    const cornersFirst = (x: Value) => ops.split(reshape(transpose(x, [1, 0, 2]), [-1, 1]), all, 0);
+    const weights = cornersFirst(ops.mul(ops.mul(h.weight, v.weight), inside));
+    const places = cornersFirst(rows);
+    const parts = ops.split(reshape(cotangent, [batch * samples, channels]), pieces, 0);
     const zeros = ops.expand(graph.constant(0, [], dtype), table);
-    const sum = ops.scatterAdd(zeros, rows, ops.mul(cotangent, weight));
+    const sum = places.reduce(
+      (sum, place, i) =>
+        ops.scatterND(sum, place, ops.mul(parts[i % pieces.length]!, weights[i]!), "add"),
+      zeros,
+    );
     return ops.transpose(ops.reshape(sum, [batch, height, width, channels]), [0, 3, 1, 2]);
   };
   const byGrid = () => {
