@@ -12,6 +12,8 @@ export interface WebGpuImplementation {
   readonly name: string;
   /** What keeps it from running here; null where nothing does. */
   readonly missing: string | null;
+  /** Share of a law's cases that `deno task test` judges there. */
+  readonly share: number;
   /** Runs the portable checks there, with arguments for `test/portable/main.ts`. */
   run(args: string[]): Promise<PortableRun>;
   /** Runs what needs no GPU where that one is missing; null where there is nothing to run. */
@@ -30,8 +32,10 @@ export function webgpuImplementations(
     path ? null : `needs ${what}, which is not installed`;
   const icd = (path: string | null) => ({ ...env, VK_ICD_FILENAMES: path ?? "" });
   const noSwiftShader = lacks(swiftshader, "SwiftShader (Debian's chromium)");
+  // Chromium and Node have Dawn on SwiftShader in common, and half of its cases each.
   const inChromium: WebGpuImplementation = {
     name: "Chromium (Dawn) on SwiftShader",
+    share: 0.5,
     missing: lacks(chromium, "Chromium"),
     run: (args) => runInChromium(chromium!, args),
     runWithoutGpu: null,
@@ -41,12 +45,14 @@ export function webgpuImplementations(
       inChromium,
       {
         name: "Node",
+        share: 1,
         missing: null,
         run: (args) => runInNode(env, args),
         runWithoutGpu: null,
       },
       {
         name: "Deno",
+        share: 1,
         missing: null,
         run: (args) => runInDeno(env, args),
         runWithoutGpu: null,
@@ -57,18 +63,21 @@ export function webgpuImplementations(
     inChromium,
     {
       name: "Node (Dawn) on SwiftShader",
+      share: 0.5,
       missing: noSwiftShader,
       run: (args) => runInNode(icd(swiftshader), args),
       runWithoutGpu: (args) => runInNode(env, ["cpu", ...args]),
     },
     {
       name: "Deno (wgpu) on SwiftShader",
+      share: 1,
       missing: noSwiftShader,
       run: (args) => runInDeno(icd(swiftshader), args),
       runWithoutGpu: null,
     },
     {
       name: "Deno (wgpu) on lavapipe",
+      share: 1,
       missing: lacks(lavapipe, "lavapipe (Debian's mesa-vulkan-drivers)"),
       run: (args) => runInDeno(icd(lavapipe), args),
       runWithoutGpu: null,
