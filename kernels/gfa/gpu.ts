@@ -210,7 +210,7 @@ export class GpuGfa implements Disposable {
   /** Searches the inputs while the device does the rest; whoever calls it awaits it in the end. */
   #refuseNonfinite(input: GfaInput, operands: Operands): Promise<void> {
     if (!this.#options.checkFinite) return Promise.resolve();
-    const verdict = refuseNonfinite(
+    return refuseNonfinite(
       this.#context,
       "gfa",
       (["clip", "query"] as const).map((name) => {
@@ -218,9 +218,6 @@ export class GpuGfa implements Disposable {
         return { name, buffer, type, shape: input[name].shape };
       }),
     );
-    // Another error may come first, after which nobody awaits this one.
-    verdict.catch(() => {});
-    return verdict;
   }
 
   async #allocate(input: GfaInput, what: string): Promise<{

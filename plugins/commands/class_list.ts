@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { readFile } from "node:fs/promises";
 import { InputError } from "../../lib/errors.ts";
 import { MAX_LABEL_CLASSES } from "../../lib/image/indexed_png.ts";
 import { normalizeText } from "../../lib/text/bpe.ts";
+import { readUserFile } from "./read_user_file.ts";
 
 /**
  * Checks and trims class names.
@@ -68,18 +68,7 @@ export function parseClasses(text: string): string[] {
  * {@linkcode checkClasses}.
  */
 export async function readClassesFile(path: string): Promise<string[]> {
-  let bytes: Uint8Array;
-  try {
-    bytes = await readFile(path);
-  } catch (cause) {
-    const code = (cause as { code?: string }).code;
-    const reason = code === "ENOENT"
-      ? "no such file"
-      : code === "EISDIR"
-      ? "is a folder; name a text file with one class a line"
-      : `can't be read: ${(cause as Error).message}`;
-    throw new InputError(`${path}: ${reason}`, { cause });
-  }
+  const bytes = await readUserFile(path, "name a text file with one class a line");
   let text: string;
   try {
     text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);

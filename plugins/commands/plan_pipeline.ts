@@ -3,11 +3,10 @@
  *
  * @module
  */
-import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { FlagSpec } from "../../lib/cli/arguments.ts";
-import { InputError, OptionError } from "../../lib/errors.ts";
+import { OptionError } from "../../lib/errors.ts";
 import type { Device, DeviceRequest } from "../../lib/runtime.ts";
 import { checkDocument, parseDocument, type PipelineDocument } from "../../lib/stages/document.ts";
 import { loadPlugin } from "../../lib/stages/load_plugin.ts";
@@ -15,6 +14,7 @@ import { formatDomain, optionFromText } from "../../lib/stages/options.ts";
 import type { Pipeline } from "../../lib/stages/pipeline.ts";
 import type { Registry } from "../../lib/stages/registry.ts";
 import type { SlotName } from "../../lib/stages/slots.ts";
+import { readUserText } from "./read_user_file.ts";
 
 /** The pipeline that a command runs. */
 export type OpenPipeline = Pipeline<"image" | "vocabulary", SlotName>;
@@ -103,7 +103,7 @@ export async function planPipeline(flags: PipelineFlagValues): Promise<PlannedPi
   for (const path of flags.plugin) await loadPlugin(path, registry);
   const base = flags.pipeline === undefined
     ? ovsnetDocument()
-    : parseDocument(await readDocument(flags.pipeline));
+    : parseDocument(await readUserText(flags.pipeline, "name a pipeline document in it"));
   const document = checkDocument(withFuser(base, flags, registry), registry);
   const models = flags.models === undefined ? undefined : pathToFileURL(resolve(flags.models));
   return { document, registry, models, device };
@@ -140,20 +140,6 @@ export function formatDevice({ description, fallbackReason }: Device): string {
 function readDevice(text = "auto"): DeviceRequest {
   if (text === "auto" || text === "cpu" || text === "webgpu") return text;
   throw new OptionError(`--device "${text}" is unknown; it must be auto, cpu or webgpu`);
-}
-
-async function readDocument(path: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (cause) {
-    const code = (cause as { code?: string }).code;
-    const reason = code === "ENOENT"
-      ? "no such file"
-      : code === "EISDIR"
-      ? "is a folder; name a pipeline document in it"
-      : `can't be read: ${(cause as Error).message}`;
-    throw new InputError(`${path}: ${reason}`, { cause });
-  }
 }
 
 /** The document with another fuser, or with other options of its fuser. */

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { readFile } from "node:fs/promises";
 import process from "node:process";
 import {
   type CommandSpec,
@@ -13,8 +12,9 @@ import {
 } from "../../lib/cli/arguments.ts";
 import { openProgress } from "../../lib/cli/progress.ts";
 import { writeText } from "../../lib/cli/run_command.ts";
-import { InputError, OptionError } from "../../lib/errors.ts";
+import { OptionError } from "../../lib/errors.ts";
 import type { TrainProgress } from "../training/trainer.ts";
+import { readUserText } from "./read_user_file.ts";
 
 /** The command line of `ovs train`. */
 export const trainSpec = {
@@ -53,20 +53,6 @@ function describe({ loss, samplesPerSecond, secondsLeft }: TrainProgress): strin
     `${formatDuration(secondsLeft)} left`;
 }
 
-async function readConfigFile(path: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (cause) {
-    const code = (cause as { code?: string }).code;
-    const reason = code === "ENOENT"
-      ? "no such file"
-      : code === "EISDIR"
-      ? "is a folder; name a config in it"
-      : `can't be read: ${(cause as Error).message}`;
-    throw new InputError(`${path}: ${reason}`, { cause });
-  }
-}
-
 /**
  * Runs `ovs train`.
  *
@@ -81,7 +67,7 @@ export async function train(args: readonly string[]): Promise<void> {
   }
   const { positionals: [file], flags, help } = parseArguments(trainSpec, args);
   if (help || file === undefined) return await writeText(process.stdout, formatHelp(trainSpec));
-  const given = parseTrainConfig(await readConfigFile(file), file);
+  const given = parseTrainConfig(await readUserText(file, "name a config in it"), file);
   const { kernels } = flags;
   if (kernels !== undefined && given.stage === "clip") {
     throw new OptionError('--kernels: the stage "clip" has no kernels; leave it out');

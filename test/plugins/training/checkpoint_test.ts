@@ -11,7 +11,7 @@ import {
   CheckpointFolder,
   readCheckpoint,
 } from "../../../plugins/training/checkpoint.ts";
-import type { FileSystem } from "../../../plugins/training/run_files.ts";
+import { fullAfter } from "./full_disk.ts";
 
 function draw(step: number, size = 5): Checkpoint {
   const rng = new Rng(step);
@@ -32,20 +32,6 @@ async function withFolder(body: (path: string) => Promise<void> | void): Promise
   } finally {
     fs.rmSync(path, { recursive: true });
   }
-}
-
-/** A disk that is full after so many bytes. */
-function fullAfter(bytes: number): FileSystem {
-  let left = bytes;
-  return {
-    ...fs,
-    writeSync: ((fd: number, data: Uint8Array, offset: number, length: number) => {
-      if (left === 0) throw Object.assign(new Error("no space"), { code: "ENOSPC" });
-      const taken = Math.min(left, length);
-      left -= taken;
-      return fs.writeSync(fd, data, offset, taken);
-    }) as typeof fs.writeSync,
-  };
 }
 
 Deno.test("checkpoints: what was saved comes back, bit for bit", () =>

@@ -7,7 +7,6 @@ import { Rng } from "../../../lib/rng.ts";
 import { CheckpointFolder, readCheckpoint } from "../../../plugins/training/checkpoint.ts";
 import { lossPlot } from "../../../plugins/training/loss_plot.ts";
 import { readMetrics } from "../../../plugins/training/metrics_log.ts";
-import type { FileSystem } from "../../../plugins/training/run_files.ts";
 import {
   type Run,
   type RunOptions,
@@ -15,6 +14,7 @@ import {
   train,
 } from "../../../plugins/training/trainer.ts";
 import type { TrainConfigInput } from "../../../plugins/training/train_config.ts";
+import { fullAfter } from "./full_disk.ts";
 import { tinyClip } from "./tiny_runs.ts";
 
 /** A bowl with noise: what the loop does shows without any network. */
@@ -175,16 +175,7 @@ Deno.test("trainer: on a full disk the run stops, and goes on once there is room
     await train(bowl(whole));
     for (const budget of [3500, 4200, 5000, 6500]) {
       const out = join(root, `full-${budget}`);
-      let left = budget;
-      const files: FileSystem = {
-        ...fs,
-        writeSync: ((fd: number, data: Uint8Array, offset: number, length: number) => {
-          if (left === 0) throw Object.assign(new Error("no space"), { code: "ENOSPC" });
-          const taken = Math.min(left, length);
-          left -= taken;
-          return fs.writeSync(fd, data, offset, taken);
-        }) as typeof fs.writeSync,
-      };
+      const files = fullAfter(budget);
       await assert.rejects(
         train(bowl(out), { files }),
         (error: unknown) =>
