@@ -54,9 +54,10 @@ export * from "./plugins/segmenters/semantic_inference.ts";
 export { type OpenOptions, openPipeline } from "./plugins/methods/open_pipeline.ts";
 export * from "./plugins/methods/ovsnet.ts";
 
-// Text, images, metrics, optimisation.
+// Text, images, data sets, metrics, optimisation.
 export * from "./lib/text/bpe.ts";
 export { ClipTokenizer, type ClipVocabulary } from "./lib/text/clip_tokenizer.ts";
+export * from "./lib/data/dataset.ts";
 export * from "./lib/image/image.ts";
 export * from "./lib/image/segments.ts";
 export * from "./lib/image/coco_rle.ts";
