@@ -24,7 +24,10 @@ export interface CommandSpec<Flags extends Readonly<Record<string, FlagSpec>>> {
   readonly name: string;
   /** What it does, in a sentence or two. */
   readonly description: string;
-  /** The positional arguments in order, as the help calls them: `IMAGE`; all are needed. */
+  /**
+   * The positional arguments in order, as the help calls them: `IMAGE`. All are needed but those at
+   * the end in brackets, `[PATH]`; a last one that ends in dots, `DIR…`, takes one or more.
+   */
   readonly positionals: readonly string[];
   /** The flags by name, without dashes. `help` is always there. */
   readonly flags: Flags;
@@ -39,7 +42,7 @@ export type FlagValue<Flag extends FlagSpec> = Flag extends { readonly value: st
 
 /** A parsed command line. */
 export interface ParsedArguments<Flags extends Readonly<Record<string, FlagSpec>>> {
-  /** As many as the command asks for; none where `help` is true. */
+  /** As the command asks for; none where `help` is true. */
   readonly positionals: readonly string[];
   /** By name; a flag not given is `undefined`, `false` or an empty list. */
   readonly flags: { readonly [Name in keyof Flags]: FlagValue<Flags[Name]> };
@@ -123,10 +126,11 @@ export function parseArguments<const Flags extends Readonly<Record<string, FlagS
   }
   const wanted = spec.positionals;
   if (!help) {
-    if (positionals.length < wanted.length) {
-      throw new OptionError(`${wanted[positionals.length]} is missing; ${hint}`);
+    const missing = wanted[positionals.length];
+    if (missing !== undefined && !missing.startsWith("[")) {
+      throw new OptionError(`${missing.replace("…", "")} is missing; ${hint}`);
     }
-    if (positionals.length > wanted.length) {
+    if (positionals.length > wanted.length && !wanted.at(-1)?.endsWith("…")) {
       throw new OptionError(
         `unexpected argument "${positionals[wanted.length]}" after ` +
           `${wanted.join(" ") || spec.name}; put values with spaces in quotes`,

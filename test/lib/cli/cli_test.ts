@@ -47,6 +47,17 @@ Deno.test("arguments: mistakes are named", () => {
   }
 });
 
+Deno.test("arguments: optional ones in brackets, one or more with dots", () => {
+  const parse = (positionals: string[], args: string[]) =>
+    parseArguments({ ...spec, positionals }, args).positionals;
+  assert.deepEqual(parse(["NAME", "[PATH]"], ["a"]), ["a"]);
+  assert.deepEqual(parse(["NAME", "[PATH]"], ["a", "b"]), ["a", "b"]);
+  assert.throws(() => parse(["NAME", "[PATH]"], ["a", "b", "c"]), /unexpected argument "c"/);
+  assert.throws(() => parse(["NAME", "[PATH]"], []), /NAME is missing/);
+  assert.deepEqual(parse(["DIR…"], ["a", "b", "c"]), ["a", "b", "c"]);
+  assert.throws(() => parse(["DIR…"], []), /DIR is missing/);
+});
+
 Deno.test("arguments: any command line parses or gives an OptionError", () => {
   const word = fc.oneof(fc.string(), fc.constantFrom("--out", "--json", "--plugin=", "--", "-h"));
   fc.assert(fc.property(fc.array(word, { maxLength: 6 }), (args) => {
