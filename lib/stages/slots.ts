@@ -9,6 +9,7 @@
  *
  * @module
  */
+import type { CocoRle } from "../image/coco_rle.ts";
 import type { DType, Tensor } from "../tensor.ts";
 
 /** The picture to segment, at its own size. */
@@ -37,6 +38,12 @@ export interface VocabularySlot {
    * ensembles that treat seen and unseen categories differently read it (FC-CLIP, section 3.3).
    */
   readonly trained?: readonly boolean[];
+  /**
+   * For every one of `names`, whether it is a thing (countable: each one is a segment of its own)
+   * rather than stuff (all of it in an image is one segment). Where it is left out, everything
+   * counts as a thing: see {@linkcode isThing}.
+   */
+  readonly isThing?: readonly boolean[];
 }
 
 /** One scale of a multi-scale feature map. */
@@ -72,6 +79,52 @@ export interface SegmentationSlot {
   readonly labels: Tensor<"int32">;
   /** H × W; the winning category's score, 0 where void. */
   readonly scores: Tensor<"float32">;
+}
+
+/** One segment of a {@linkcode PanopticSlot}. */
+export interface PanopticSegment {
+  /** Its number in `ids`, at least 1. */
+  readonly id: number;
+  /** Its class, an index into the vocabulary's `names`. */
+  readonly label: number;
+  /** How sure the segmenter is of the class, 0 to 1. */
+  readonly score: number;
+  /** One thing; otherwise all of this stuff in the image. */
+  readonly isThing: boolean;
+  /** How many pixels of `ids` have its number, at least 1. */
+  readonly area: number;
+}
+
+/** Every pixel's segment, at the image's own size: no two segments overlap. */
+export interface PanopticSlot {
+  /** H × W; the `id` of one of `segments`, or 0 for void. */
+  readonly ids: Tensor<"int32">;
+  /** The segments, by ascending `id`; each has a pixel. */
+  readonly segments: readonly PanopticSegment[];
+}
+
+/** One object, with a mask of its own. */
+export interface Instance {
+  /** Its class, an index into the vocabulary's `names`. */
+  readonly label: number;
+  /** How sure the segmenter is of class and mask, 0 to 1. */
+  readonly score: number;
+  /** How many pixels its mask has, at least 1. */
+  readonly area: number;
+  /** The smallest box around the mask: left, top, width, height, in pixels. */
+  readonly box: readonly [x: number, y: number, width: number, height: number];
+  /** H × W; run lengths take a fraction of the memory, and K bit maps are never there at once. */
+  readonly mask: CocoRle;
+}
+
+/** Objects at the image's own size; their masks may overlap. */
+export interface InstancesSlot {
+  /** H. */
+  readonly height: number;
+  /** W. */
+  readonly width: number;
+  /** By descending score. Several may share one mask, under different classes. */
+  readonly instances: readonly Instance[];
 }
 
 /**
@@ -111,6 +164,10 @@ export interface Slots {
   pixelLogits: Tensor<"float32">;
   /** H × W labels and scores. */
   segmentation: SegmentationSlot;
+  /** H × W segment ids, and what the segments are. */
+  panoptic: PanopticSlot;
+  /** Objects with overlapping masks, classes, scores and boxes. */
+  instances: InstancesSlot;
 }
 
 /** The name of a slot. */
@@ -244,9 +301,43 @@ export const slotSpecs: SlotSpecs = {
       one(scores, "float32", ["H", "W"], "scores"),
     ],
   },
+  panoptic: {
+    description: "H×W segment ids (0 is void), and the segments",
+    tensors: ({ ids }) => [one(ids, "int32", ["H", "W"], "ids")],
+    check: ({ segments }) => {
+      let last = 0;
+      for (const { id } of segments) {
+        if (!Number.isInteger(id) || id <= last) {
+          return `has segment id ${id} after ${last}; ids must ascend from 1`;
+        }
+        last = id;
+      }
+      return null;
+    },
+  },
+  instances: {
+    description: "objects with masks of their own, by descending score",
+    tensors: () => [],
+    sizes: ({ height, width }) => ({ H: height, W: width }),
+    check: ({ height, width, instances }) => {
+      for (const [index, { mask: { size: [rows, columns] } }] of instances.entries()) {
+        if (rows === height && columns === width) continue;
+        return `has a mask of ${rows}×${columns} pixels at ${index}; all are ${height}×${width}`;
+      }
+      return null;
+    },
+  },
 };
 
-function checkVocabulary({ names, active, trained }: VocabularySlot): string | null {
+/**
+ * For each of a vocabulary's names, whether it is a thing. Where nobody said, everything is: then
+ * no two masks of a class are taken for one segment, and no object is left out.
+ */
+export function isThing(vocabulary: VocabularySlot): readonly boolean[] {
+  return vocabulary.isThing ?? vocabulary.names.map(() => true);
+}
+
+function checkVocabulary({ names, active, ...flags }: VocabularySlot): string | null {
   if (names.length === 0) return "has no names; it needs at least one";
   if (active.length === 0) return "has no active names; at least one must stay";
   let last = -1;
@@ -256,8 +347,10 @@ function checkVocabulary({ names, active, trained }: VocabularySlot): string | n
     }
     last = index;
   }
-  if (trained !== undefined && trained.length !== names.length) {
-    return `has ${trained.length} flags in trained for ${names.length} names; one each is right`;
+  for (const field of ["trained", "isThing"] as const) {
+    const given = flags[field];
+    if (given === undefined || given.length === names.length) continue;
+    return `has ${given.length} flags in ${field} for ${names.length} names; one each is right`;
   }
   return null;
 }

@@ -10,7 +10,8 @@ import type { VocabularySlot } from "./slots.ts";
  * Makes the `vocabulary` slot with every name in the running.
  *
  * @param names The categories, at least one, none blank and none twice. Kept as they are.
- * @param trained For every name, whether the decoder's training knew it, where that is known.
+ * @param flags What is known about every name: whether the decoder's training knew it (`trained`),
+ * whether it is a thing (`isThing`); see {@linkcode VocabularySlot}.
  * @throws {InputError} If there is no name, or one is blank or there twice.
  *
  * @example
@@ -21,7 +22,7 @@ import type { VocabularySlot } from "./slots.ts";
  */
 export function vocabulary(
   names: readonly string[],
-  trained?: readonly boolean[],
+  flags: Pick<VocabularySlot, "trained" | "isThing"> = {},
 ): VocabularySlot {
   if (names.length === 0) throw new InputError("no classes: name at least one");
   const seen = new Map<string, number>();
@@ -38,5 +39,5 @@ export function vocabulary(
     seen.set(name, index);
   });
   const active = names.map((_, index) => index);
-  return trained === undefined ? { names, active } : { names, active, trained };
+  return { names, active, ...flags };
 }

@@ -70,7 +70,7 @@ export function drawVocabulary(c: VocabularyCase): VocabularySlot {
     if (name.trim() !== "") names.add(name);
   }
   const trained = Array.from(names, () => rng.integer(2) === 0);
-  const slot = vocabulary([...names], c.trained ? trained : undefined);
+  const slot = vocabulary([...names], c.trained ? { trained } : {});
   if (!c.shrunk) return slot;
   const stays = slot.active.filter(() => rng.integer(2) === 0);
   return { ...slot, active: stays.length > 0 ? stays : [rng.integer(c.names)] };

@@ -34,7 +34,7 @@ for (const kind of ["self_attention", "cross_attention"] as const) {
 const models = pathToFileURL(folder);
 const words = vocabulary(
   ["dog", "guitar", "slice of pizza", "🐕", "猫"],
-  [true, true, false, false, false],
+  { trained: [true, true, false, false, false], isThing: [true, true, true, true, false] },
 );
 
 function picture(width: number, height: number): ImageSlot {
