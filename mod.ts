@@ -49,10 +49,21 @@ export { queryFuser } from "./plugins/fusers/query.ts";
 export { cosineClassifier } from "./plugins/classifiers/cosine.ts";
 export { geometricEnsembleClassifier } from "./plugins/classifiers/geometric_ensemble.ts";
 export { queryVoidClassifier } from "./plugins/classifiers/query_void.ts";
+export { instanceSegmenter } from "./plugins/segmenters/instance.ts";
+export { panopticSegmenter } from "./plugins/segmenters/panoptic.ts";
 export { semanticSegmenter } from "./plugins/segmenters/semantic.ts";
+export type { InferenceOptions } from "./plugins/segmenters/in_slices.ts";
+export * from "./plugins/segmenters/instance_inference.ts";
+export type { MaskLogits } from "./plugins/segmenters/mask_logits.ts";
+export * from "./plugins/segmenters/panoptic_inference.ts";
 export * from "./plugins/segmenters/semantic_inference.ts";
+export type { ClassLogits } from "./plugins/segmenters/softmax_row.ts";
 export { type OpenOptions, openPipeline } from "./plugins/methods/open_pipeline.ts";
 export * from "./plugins/methods/ovsnet.ts";
+
+// Names of public benchmarks, and sentences to put them into.
+export * from "./plugins/vocabularies/builtin_vocabularies.ts";
+export * from "./plugins/vocabularies/prompt_templates.ts";
 
 // Text, images, data sets, metrics, optimisation.
 export * from "./lib/text/bpe.ts";
@@ -61,10 +72,12 @@ export * from "./lib/data/dataset.ts";
 export * from "./lib/image/image.ts";
 export * from "./lib/image/segments.ts";
 export * from "./lib/image/coco_rle.ts";
+export * from "./lib/image/mask_runs.ts";
 export * from "./lib/image/overlay.ts";
 export * from "./lib/image/palette.ts";
 export * from "./lib/image/indexed_png.ts";
 export * from "./lib/metrics/confusion_matrix.ts";
+export { reduceZeroLabel } from "./lib/metrics/reduce_zero_label.ts";
 export { assign } from "./lib/matching/hungarian.ts";
 export * from "./lib/optim/adamw.ts";
 export * from "./lib/optim/ema.ts";

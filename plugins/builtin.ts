@@ -16,6 +16,8 @@ import { gfaFuser } from "./fusers/gfa.ts";
 import { meanFuser } from "./fusers/mean.ts";
 import { queryFuser } from "./fusers/query.ts";
 import { maskPooling } from "./poolers/mask_pooling.ts";
+import { instanceSegmenter } from "./segmenters/instance.ts";
+import { panopticSegmenter } from "./segmenters/panoptic.ts";
 import { semanticSegmenter } from "./segmenters/semantic.ts";
 
 /**
@@ -44,5 +46,7 @@ export function builtinRegistry(): Registry {
     queryVoidClassifier,
     geometricEnsembleClassifier,
     semanticSegmenter,
+    panopticSegmenter,
+    instanceSegmenter,
   ]);
 }

@@ -4,7 +4,8 @@
  * @module
  */
 import { ShapeError } from "../errors.ts";
-import { type CocoRle, packCounts } from "./coco_rle.ts";
+import type { CocoRle } from "./coco_rle.ts";
+import { MaskRuns } from "./mask_runs.ts";
 
 /**
  * One segment. In semantic segmentation a segment is all pixels of one class, wherever they are.
@@ -36,33 +37,9 @@ export interface LabelMap {
   scores: Float32Array;
 }
 
-/** Grows by doubling: a run list of a large mask is long, and plain arrays of it are heavy. */
-class Runs {
-  #data = new Int32Array(16);
-  length = 0;
-  push(value: number): void {
-    if (this.length === this.#data.length) {
-      const larger = new Int32Array(this.length * 2);
-      larger.set(this.#data);
-      this.#data = larger;
-    }
-    this.#data[this.length++] = value;
-  }
-  toArray(): number[] {
-    return Array.from(this.#data.subarray(0, this.length));
-  }
-}
-
 interface Tally {
-  runs: Runs;
-  /** Column-major position after the last run of this class. */
-  end: number;
-  area: number;
+  runs: MaskRuns;
   scoreSum: number;
-  left: number;
-  right: number;
-  top: number;
-  bottom: number;
 }
 
 // Columns transposed at a time: strided reads of a whole large image miss the cache at every pixel.
@@ -110,30 +87,11 @@ export function segments(map: LabelMap, names: readonly string[]): Segment[] {
           `segments: label ${label} is outside the vocabulary of ${names.length} names`,
         );
       }
-      tally = {
-        runs: new Runs(),
-        end: 0,
-        area: 0,
-        scoreSum: 0,
-        left: width,
-        right: -1,
-        top: height,
-        bottom: -1,
-      };
+      tally = { runs: new MaskRuns(height, width), scoreSum: 0 };
       tallies.set(label, tally);
     }
-    tally.runs.push(start - tally.end);
-    tally.runs.push(end - start);
-    tally.end = end;
-    tally.area += end - start;
+    tally.runs.add(start, end);
     tally.scoreSum += scoreSum;
-    const left = Math.floor(start / height);
-    const right = Math.floor((end - 1) / height);
-    tally.left = Math.min(tally.left, left);
-    tally.right = Math.max(tally.right, right);
-    // A run that goes on into the next column touches the bottom and the top.
-    tally.top = Math.min(tally.top, left === right ? start % height : 0);
-    tally.bottom = Math.max(tally.bottom, left === right ? (end - 1) % height : height - 1);
   };
 
   let current = -1;
@@ -162,23 +120,9 @@ export function segments(map: LabelMap, names: readonly string[]): Segment[] {
   close(current, start, width * height, scoreSum);
 
   const found: Segment[] = [];
-  for (const [index, tally] of tallies) {
-    // Every run was pushed as a gap and a length: only the closing gap is left out, as COCO does
-    // where the mask ends with the image.
-    if (tally.end < width * height) tally.runs.push(width * height - tally.end);
-    found.push({
-      label: names[index]!,
-      index,
-      score: tally.scoreSum / tally.area,
-      area: tally.area,
-      bbox: [
-        tally.left,
-        tally.top,
-        tally.right - tally.left + 1,
-        tally.bottom - tally.top + 1,
-      ],
-      mask: { size: [height, width], counts: packCounts(tally.runs.toArray()) },
-    });
+  for (const [index, { runs, scoreSum }] of tallies) {
+    const { area, box, mask } = runs.finish();
+    found.push({ label: names[index]!, index, score: scoreSum / area, area, bbox: box, mask });
   }
   return found.sort((a, b) => b.area - a.area || a.index - b.index);
 }

@@ -4,38 +4,14 @@
  * @module
  */
 import { prunedClassification } from "../../kernels/classification/pruned.ts";
-import { ModelError } from "../../lib/errors.ts";
+import type { InferenceOptions } from "./in_slices.ts";
+import { type MaskLogits, refuseNonFinite } from "./mask_logits.ts";
+import { type ClassLogits, numColumns, softmaxRow } from "./softmax_row.ts";
 
 /** What {@linkcode semanticInference} reads. */
-export interface SemanticInput {
-  /** N × h × w mask logits, row-major; finite. */
-  readonly maskLogits: ArrayLike<number>;
-  /** N × K class logits, row-major, where K is `numClasses`, plus one with `hasVoid`. */
-  readonly classLogits: ArrayLike<number>;
-  /** N. */
-  readonly numMasks: number;
-  /** C. */
-  readonly numClasses: number;
-  /** Whether the last column of `classLogits` is void. */
-  readonly hasVoid: boolean;
-  /** h. */
-  readonly maskHeight: number;
-  /** w. */
-  readonly maskWidth: number;
-  /** H, rows of the result. */
-  readonly height: number;
-  /** W, columns of the result. */
-  readonly width: number;
+export interface SemanticInput extends MaskLogits, ClassLogits {
   /** Pixels whose winning score is below it become void; 0 where left out. */
   readonly threshold?: number;
-}
-
-/** What {@linkcode semanticInference} looks at and calls while it works. */
-export interface SemanticOptions {
-  /** Aborts the work. */
-  signal?: AbortSignal;
-  /** Called with the pixels done and the pixels in all. */
-  progress?: (done: number, total: number) => void;
 }
 
 /** Labels and scores, row-major. */
@@ -55,28 +31,14 @@ export interface SemanticResult {
  * @throws {ModelError} If a class logit is NaN or +∞.
  */
 export function classProbabilities<T extends Float32Array | Float64Array>(
-  input: Pick<SemanticInput, "classLogits" | "numMasks" | "numClasses" | "hasVoid">,
+  input: ClassLogits,
   probabilities: T,
 ): T {
-  const { classLogits, numMasks, numClasses, hasVoid } = input;
-  const columns = numClasses + (hasVoid ? 1 : 0);
-  const exponentials = new Float64Array(columns);
+  const { numMasks, numClasses } = input;
+  const row = new Float64Array(numColumns(input));
   for (let n = 0; n < numMasks; n++) {
-    let top = -Infinity;
-    for (let c = 0; c < columns; c++) {
-      const logit = classLogits[n * columns + c]!;
-      if (!(logit < Infinity)) {
-        throw new ModelError(`class logits of mask ${n} hold ${logit}; they must be finite`);
-      }
-      if (logit > top) top = logit;
-    }
-    if (top === -Infinity) continue;
-    let sum = 0;
-    for (let c = 0; c < columns; c++) {
-      exponentials[c] = Math.exp(classLogits[n * columns + c]! - top);
-      sum += exponentials[c]!;
-    }
-    for (let c = 0; c < numClasses; c++) probabilities[n * numClasses + c] = exponentials[c]! / sum;
+    softmaxRow(input, n, row);
+    for (let c = 0; c < numClasses; c++) probabilities[n * numClasses + c] = row[c]!;
   }
   return probabilities;
 }
@@ -93,15 +55,10 @@ export function classProbabilities<T extends Float32Array | Float64Array>(
  */
 export async function semanticInference(
   input: SemanticInput,
-  options: SemanticOptions = {},
+  options: InferenceOptions = {},
 ): Promise<SemanticResult> {
   const { maskLogits, numMasks, numClasses, maskHeight, maskWidth, height, width } = input;
-  for (let i = 0; i < numMasks * maskHeight * maskWidth; i++) {
-    if (!Number.isFinite(maskLogits[i])) {
-      const mask = Math.floor(i / (maskHeight * maskWidth));
-      throw new ModelError(`mask logits of mask ${mask} hold ${maskLogits[i]}; must be finite`);
-    }
-  }
+  refuseNonFinite(input);
   return await prunedClassification({
     maskLogits,
     probabilities: classProbabilities(input, new Float64Array(numMasks * numClasses)),
