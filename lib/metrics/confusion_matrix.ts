@@ -3,7 +3,16 @@
  *
  * @module
  */
-import { InputError, ShapeError } from "../errors.ts";
+import { InputError, OptionError, ShapeError } from "../errors.ts";
+import { PairTally } from "./pair_tally.ts";
+import { readInteger, readList, readObject } from "./read_serialized.ts";
+
+const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
+
+function mean(values: readonly number[]): number {
+  const scored = values.filter((value) => !Number.isNaN(value));
+  return sum(scored) / scored.length;
+}
 
 /** Options of {@linkcode ConfusionMatrix}. */
 export interface ConfusionMatrixOptions {
@@ -12,6 +21,27 @@ export interface ConfusionMatrixOptions {
    * benchmarks, −1 where pixels outside the vocabulary shall not count.
    */
   ignoreLabel?: number;
+}
+
+/** Which classes a mean is over. */
+export interface MeanOptions {
+  /**
+   * Classes that the mean leaves out, such as an "others" class. Nothing else changes: a pixel of
+   * theirs that was given another class is still a false alarm of that one.
+   */
+  without?: readonly number[];
+}
+
+/** One of {@linkcode ConfusionMatrix.mostConfused}. */
+export interface Confusion {
+  /** The class that the pixels have. */
+  truth: number;
+  /** The other class, which they were given. */
+  prediction: number;
+  /** Number of pixels. */
+  pixels: number;
+  /** Share of the pixels of `truth`, 0 to 1. */
+  share: number;
 }
 
 /** A {@linkcode ConfusionMatrix} as plain data, for files and other processes. */
@@ -25,7 +55,8 @@ export interface SerializedConfusionMatrix {
 }
 
 /**
- * Counts pixels by true and predicted class, image after image, and gives intersection over union.
+ * Counts pixels by true and predicted class, image after image, and gives intersection over union
+ * and accuracies, as mmsegmentation defines them (`docs/metrics.md` has all of it beside others).
  * Cells are kept sparsely, so memory grows with the confusions that happen, not with classes
  * squared. Merging the matrices of two halves of a data set gives exactly that of the whole.
  *
@@ -65,17 +96,20 @@ export class ConfusionMatrix {
    *
    * @param truth Class indices, any shape, row-major.
    * @param prediction Class indices for the same pixels.
+   * @param image What errors call the image.
    * @throws {ShapeError} If the two differ in length.
    * @throws {InputError} If a label is neither a class, nor void, nor the ignored label; nothing is
    * counted then.
    */
-  add(truth: ArrayLike<number>, prediction: ArrayLike<number>): void {
+  add(truth: ArrayLike<number>, prediction: ArrayLike<number>, image?: string): void {
+    const where = image === undefined ? "confusion matrix" : `confusion matrix: ${image}`;
     if (truth.length !== prediction.length) {
       throw new ShapeError(
-        `confusion matrix: ${truth.length} true labels, ${prediction.length} predicted ones`,
+        `${where}: ${truth.length} true labels, ${prediction.length} predicted ones`,
       );
     }
-    const counted = new Map<number, number>();
+    const side = this.numClasses + 1;
+    const tally = new PairTally(side * side);
     // Neighbours mostly agree: one update for every run of equal pairs.
     for (let i = 0; i < truth.length;) {
       const t = truth[i]!;
@@ -83,10 +117,12 @@ export class ConfusionMatrix {
       const start = i;
       do i++; while (i < truth.length && truth[i] === t && prediction[i] === p);
       if (t === this.ignoreLabel) continue;
-      const key = this.#key(t, p);
-      counted.set(key, (counted.get(key) ?? 0) + i - start);
+      if (!this.#isLabel(t) || !this.#isLabel(p)) {
+        this.#refuse(t, p, `${where}: pixel ${start}: `);
+      }
+      tally.add((t + 1) * side + p + 1, i - start);
     }
-    for (const [key, pixels] of counted) this.#count(key, pixels);
+    for (const [key, pixels] of tally.entries()) this.#count(key, pixels);
   }
 
   /**
@@ -124,22 +160,74 @@ export class ConfusionMatrix {
   }
 
   /**
+   * Accuracy of each class: pixels of the class that were given it, over the pixels of the class.
+   * NaN for a class that the truth doesn't have.
+   */
+  accuracy(): number[] {
+    const { right, truth } = this.#sums();
+    return Array.from(right, (n, c) => n / truth[c]!);
+  }
+
+  /**
    * Mean IoU, 0 to 1, over the classes that occur in the truth *or* in the prediction: a class
    * predicted where it never is counts as 0. NaN where nothing was scored.
+   *
+   * @throws {OptionError} If `without` names no class.
    */
-  meanIou(): number {
-    const scored = this.iou().filter((iou) => !Number.isNaN(iou));
-    return scored.reduce((sum, iou) => sum + iou, 0) / scored.length;
+  meanIou(options: MeanOptions = {}): number {
+    return mean(this.#kept(this.iou(), options));
+  }
+
+  /**
+   * Mean accuracy, 0 to 1, over the classes that occur in the truth. NaN where there are none.
+   *
+   * @throws {OptionError} If `without` names no class.
+   */
+  meanAccuracy(options: MeanOptions = {}): number {
+    return mean(this.#kept(this.accuracy(), options));
   }
 
   /**
    * Share of pixels with the right class, 0 to 1, over the pixels that have a class in the truth.
    * NaN where there are none.
+   *
+   * @throws {OptionError} If `without` names no class.
    */
-  pixelAccuracy(): number {
+  pixelAccuracy(options: MeanOptions = {}): number {
     const { right, truth } = this.#sums();
-    const sum = (values: Float64Array) => values.reduce((a, b) => a + b, 0);
-    return sum(right) / sum(truth);
+    return sum(this.#kept(right, options)) / sum(this.#kept(truth, options));
+  }
+
+  /**
+   * Mean of the IoU of the classes, each weighted by its pixels in the truth, 0 to 1. NaN where
+   * there are none.
+   *
+   * @throws {OptionError} If `without` names no class.
+   */
+  frequencyWeightedIou(options: MeanOptions = {}): number {
+    const { truth } = this.#sums();
+    const weighted = this.iou().map((iou, c) => truth[c] === 0 ? 0 : truth[c]! * iou);
+    return sum(this.#kept(weighted, options)) / sum(this.#kept(truth, options));
+  }
+
+  /**
+   * The pairs of classes that are taken for each other most often: pixels of `truth` that were
+   * given `prediction`. Void is no class, and in no pair.
+   *
+   * @param count How many pairs at most.
+   * @returns Most pixels first; of as many, the lower classes.
+   */
+  mostConfused(count = 20): Confusion[] {
+    const { truth: total } = this.#sums();
+    return this.toJSON().cells
+      .filter(([truth, prediction]) => truth !== prediction && truth >= 0 && prediction >= 0)
+      .sort((a, b) => b[2] - a[2]).slice(0, count)
+      .map(([truth, prediction, pixels]) => ({
+        truth,
+        prediction,
+        pixels,
+        share: pixels / total[truth]!,
+      }));
   }
 
   /** The matrix as plain data; {@linkcode ConfusionMatrix.fromJSON} is the inverse. */
@@ -153,32 +241,66 @@ export class ConfusionMatrix {
   /**
    * Reads what {@linkcode ConfusionMatrix.toJSON} gave.
    *
-   * @throws {InputError} If a cell names a class that does not exist or a count below 0.
+   * @throws {InputError} If a field is missing or no such number, or a cell names a class that does
+   * not exist.
    */
   static fromJSON(data: SerializedConfusionMatrix): ConfusionMatrix {
+    const fields = readObject(data, "confusion matrix");
+    const numClasses = readInteger(fields["numClasses"], "confusion matrix: numClasses", 1);
+    const ignored = fields["ignoreLabel"];
     const matrix = new ConfusionMatrix(
-      data.numClasses,
-      data.ignoreLabel === null ? {} : { ignoreLabel: data.ignoreLabel },
+      numClasses,
+      ignored === null
+        ? {}
+        : { ignoreLabel: readInteger(ignored, "confusion matrix: ignoreLabel", -Infinity) },
     );
-    for (const [truth, prediction, pixels] of data.cells) {
-      if (!Number.isInteger(pixels) || pixels < 0) {
-        throw new InputError(`confusion matrix: cell ${truth}, ${prediction} counts ${pixels}`);
-      }
-      matrix.#count(matrix.#key(truth, prediction), pixels);
-    }
+    readList(fields["cells"], "confusion matrix: cells").forEach((entry, i) => {
+      const where = `confusion matrix: cells[${i}]`;
+      const [truth, prediction, pixels] = readList(entry, where, 3);
+      matrix.#count(
+        matrix.#key(
+          readInteger(truth, `${where}: the true label`, -1, numClasses - 1),
+          readInteger(prediction, `${where}: the predicted label`, -1, numClasses - 1),
+        ),
+        readInteger(pixels, `${where}: the number of pixels`),
+      );
+    });
     return matrix;
   }
 
+  #isLabel(label: number): boolean {
+    return Number.isInteger(label) && label >= -1 && label < this.numClasses;
+  }
+
+  #refuse(truth: number, prediction: number, where: string): never {
+    const isTruth = !this.#isLabel(truth);
+    throw new InputError(
+      `${where}${isTruth ? "true" : "predicted"} label ${
+        isTruth ? truth : prediction
+      } is neither ` +
+        `−1 nor one of 0 to ${this.numClasses - 1}` +
+        (isTruth ? `; the ignored label is ${this.ignoreLabel ?? "not set"}` : ""),
+    );
+  }
+
   #key(truth: number, prediction: number): number {
-    for (const [label, side] of [[truth, "true"], [prediction, "predicted"]] as const) {
-      if (!Number.isInteger(label) || label < -1 || label >= this.numClasses) {
-        throw new InputError(
-          `confusion matrix: ${side} label ${label} is neither −1 nor one of 0 to ` +
-            `${this.numClasses - 1}`,
+    if (!this.#isLabel(truth) || !this.#isLabel(prediction)) {
+      this.#refuse(truth, prediction, "confusion matrix: ");
+    }
+    return (truth + 1) * (this.numClasses + 1) + prediction + 1;
+  }
+
+  /** The values of the classes that a mean is over. */
+  #kept(values: ArrayLike<number>, { without = [] }: MeanOptions): number[] {
+    for (const c of without) {
+      if (!Number.isInteger(c) || c < 0 || c >= this.numClasses) {
+        throw new OptionError(
+          `confusion matrix: without names class ${c}; classes are 0 to ${this.numClasses - 1}`,
         );
       }
     }
-    return (truth + 1) * (this.numClasses + 1) + prediction + 1;
+    const left = new Set(without);
+    return Array.from(values).filter((_, c) => !left.has(c));
   }
 
   #labels(key: number): [truth: number, prediction: number] {
