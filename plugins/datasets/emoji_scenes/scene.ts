@@ -116,7 +116,7 @@ export interface ScenePlan {
 }
 
 /** Mirrored, these would draw what another name names, or lettering that nobody could read. */
-const handed =
+export const handed =
   /left|right|clockwise|arrow|sign$|closet|place medal|calendar|eighteen|store|e-mail|mahjong|yen/;
 
 /** The share of an object that must stay in sight, else the scene is drawn without it. */
