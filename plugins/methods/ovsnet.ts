@@ -7,21 +7,39 @@ import { PipelineError } from "../../lib/errors.ts";
 import type { PipelineDocument, StageDocument } from "../../lib/stages/document.ts";
 import type { OptionValue } from "../../lib/stages/options.ts";
 import { type Pipeline, pipeline } from "../../lib/stages/pipeline.ts";
-import { openAll, openStage } from "../../lib/stages/plugin.ts";
+import { type AnyPlugin, openAll, openStage } from "../../lib/stages/plugin.ts";
+import type { Stage } from "../../lib/stages/stage.ts";
 import { cosineClassifier } from "../classifiers/cosine.ts";
 import { maskDecoder } from "../decoders/mask_decoder.ts";
 import { imageEncoder } from "../encoders/image_encoder.ts";
 import { textEncoder } from "../encoders/text_encoder.ts";
 import { gfaFuser } from "../fusers/gfa.ts";
 import { maskPooling } from "../poolers/mask_pooling.ts";
+import { instanceSegmenter } from "../segmenters/instance.ts";
+import { panopticSegmenter } from "../segmenters/panoptic.ts";
 import { semanticSegmenter } from "../segmenters/semantic.ts";
 import { modelSource, type OpenOptions } from "./open_pipeline.ts";
+
+/** The segmenter of each task: pixels by class, segments that don't overlap, or objects. */
+export const taskSegmenters = {
+  semantic: semanticSegmenter,
+  panoptic: panopticSegmenter,
+  instance: instanceSegmenter,
+} as const;
+
+/** What a segmentation is of. */
+export type Task = keyof typeof taskSegmenters;
+
+/** The slot that a task's segmenter gives. */
+export type TaskSlot<T extends Task> = (typeof taskSegmenters)[T]["gives"][number];
 
 /** Options of single stages, by role, beyond what the stages take by themselves. */
 export type StageOptions = Readonly<Record<string, Readonly<Record<string, OptionValue>>>>;
 
 /** What may differ from the defaults, which are those of the stages themselves. */
 export interface OvsnetOptions {
+  /** What the segmentation is of; semantic where left out. */
+  task?: Task;
   /** Which fuser joins pooled and query embeddings: gfa, mean, clip, query, or a plugin's. */
   fuser?: string;
   /** Which classifier: cosine, query_void, or a plugin's. */
@@ -48,7 +66,7 @@ const chain: readonly StageDocument[] = [
 
 /**
  * OVSNet as a document: image encoder → text encoder → decoder → mask pooling → fuser → cosine
- * classifier → semantic segmentation.
+ * classifier → the segmenter of the task.
  *
  * @param options What differs from the defaults. Not checked here: opening the document checks it.
  * @throws {PipelineError} If `stages` names a role that the method does not have.
@@ -62,7 +80,7 @@ const chain: readonly StageDocument[] = [
  * ```
  */
 export function ovsnetDocument(options: OvsnetOptions = {}): PipelineDocument {
-  const { fuser, classifier, omega, lambda, inputSize, stages = {} } = options;
+  const { task, fuser, classifier, omega, lambda, inputSize, stages = {} } = options;
   const roles = chain.map(({ role }) => role);
   for (const role of Object.keys(stages)) {
     if (roles.includes(role)) continue;
@@ -75,6 +93,7 @@ export function ovsnetDocument(options: OvsnetOptions = {}): PipelineDocument {
   const names: Record<string, string | undefined> = {
     [gfaFuser.role]: fuser,
     [cosineClassifier.role]: classifier,
+    [semanticSegmenter.role]: task,
   };
   return {
     version: 1,
@@ -89,7 +108,9 @@ export function ovsnetDocument(options: OvsnetOptions = {}): PipelineDocument {
 }
 
 /** {@linkcode OvsnetOptions} of the method proper, whose fuser is GFA. */
-export interface OpenOvsnetOptions extends OpenOptions {
+export interface OpenOvsnetOptions<T extends Task = "semantic"> extends OpenOptions {
+  /** What the segmentation is of; semantic where left out. */
+  task?: T;
   /** GFA's ω, in (0, 1): how far fusion goes. */
   omega?: number;
   /** GFA's λ, above 0: how sharp the affinity is. */
@@ -99,7 +120,7 @@ export interface OpenOvsnetOptions extends OpenOptions {
 }
 
 /** OVSNet as a pipeline whose slots the compiler knows. */
-export type Ovsnet = Pipeline<
+export type Ovsnet<T extends Task = "semantic"> = Pipeline<
   "image" | "vocabulary",
   | "image"
   | "vocabulary"
@@ -111,8 +132,8 @@ export type Ovsnet = Pipeline<
   | "pooled"
   | "fused"
   | "classLogits"
-  | "segmentation",
-  "segmentation"
+  | TaskSlot<T>,
+  TaskSlot<T>
 >;
 
 function defined<T extends object>(values: T): { [K in keyof T]: Exclude<T[K], undefined> } {
@@ -124,7 +145,7 @@ function defined<T extends object>(values: T): { [K in keyof T]: Exclude<T[K], u
 /**
  * Opens OVSNet. The order of its stages is checked by the compiler.
  *
- * @param options Device, models, and what differs from the defaults.
+ * @param options Device, models, the task, and what differs from the defaults.
  * @returns The pipeline; the caller disposes of it.
  * @throws {OptionError} If an option is outside its domain.
  * @throws {ModelError} If a model is missing, cut short, or not what the stage expects.
@@ -135,9 +156,13 @@ function defined<T extends object>(values: T): { [K in keyof T]: Exclude<T[K], u
  * using result = await ovsnet.run({ image, vocabulary: vocabulary(["dog", "guitar"]) });
  * const labels = await result.outputs.segmentation.labels.read(); // H × W
  * ```
+ * With `task: "panoptic"`, `result.outputs.panoptic` has segments; with `task: "instance"`,
+ * `result.outputs.instances` has objects.
  */
-export async function openOvsnet(options: OpenOvsnetOptions): Promise<Ovsnet> {
-  const { device, omega, lambda, inputSize } = options;
+export async function openOvsnet<T extends Task = "semantic">(
+  options: OpenOvsnetOptions<T>,
+): Promise<Ovsnet<T>> {
+  const { device, omega, lambda, inputSize, task = "semantic" } = options;
   const environment = { device, models: modelSource(options.models) };
   const [image, text, decoder, pooler, fuser, classifier, segmenter] = await openAll([
     openStage(imageEncoder, defined({ inputSize }), environment),
@@ -146,8 +171,9 @@ export async function openOvsnet(options: OpenOvsnetOptions): Promise<Ovsnet> {
     openStage(maskPooling, {}, environment),
     openStage(gfaFuser, defined({ omega, lambda }), environment),
     openStage(cosineClassifier, {}, environment),
-    openStage(semanticSegmenter, {}, environment),
+    openStage(taskSegmenters[task] as AnyPlugin, {}, environment),
   ]);
   return pipeline(device).pipe(image).pipe(text).pipe(decoder).pipe(pooler).pipe(fuser)
-    .pipe(classifier).pipe(segmenter);
+    .pipe(classifier)
+    .pipe(segmenter as Stage<typeof semanticSegmenter.needs, readonly [TaskSlot<T>]>);
 }
