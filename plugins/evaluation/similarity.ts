@@ -15,6 +15,11 @@ export interface EmbeddedVocabulary {
   readonly names: readonly string[];
   /** `F_T`: float32 C×D, a row per name, of any length but 0. */
   readonly embeddings: HostTensor<"float32">;
+  /**
+   * Where categories have several rows, one per synonym: each row's category, ascending, every
+   * category at least once. The similarity of two categories is then that of their nearest rows.
+   */
+  readonly categories?: ArrayLike<number>;
 }
 
 /** A test category and the training category that is nearest to it. */
@@ -81,16 +86,54 @@ export function similarityHistogram(similarities: Iterable<number>): HistogramBi
   }));
 }
 
-/** The rows of a vocabulary, checked. */
-function rowsOf({ names, embeddings }: EmbeddedVocabulary, what: string): CosineRows {
+/** The rows of a vocabulary, checked, and the category of each. */
+export function vocabularyRows(
+  { names, embeddings, categories }: EmbeddedVocabulary,
+  what: string,
+): { rows: CosineRows; categoryOf: Int32Array } {
   if (names.length === 0) throw new InputError(`the ${what} vocabulary is empty; name a category`);
-  if (embeddings.shape[0] !== names.length) {
+  const categoryOf = Int32Array.from(categories ?? names.map((_, i) => i));
+  const steps = categoryOf.every((category, row) => {
+    const before = row === 0 ? -1 : categoryOf[row - 1]!;
+    return category === before + 1 || category === before && row > 0;
+  });
+  if (
+    !steps || categoryOf.at(-1) !== names.length - 1 || embeddings.shape[0] !== categoryOf.length
+  ) {
     throw new ShapeError(
-      `the ${what} vocabulary has ${names.length} names and embeddings of shape ` +
-        `${formatShape(embeddings.shape)}; there must be a row per name`,
+      `the ${what} vocabulary has ${names.length} names, ${categoryOf.length} rows by its ` +
+        `categories, and embeddings of shape ${
+          formatShape(embeddings.shape)
+        }; each name must have ` +
+        "its rows, in order",
     );
   }
-  return new CosineRows(embeddings, (row) => `the ${what} category "${names[row]}"`);
+  const name = (row: number) => `the ${what} category "${names[categoryOf[row]!]}"`;
+  return { rows: new CosineRows(embeddings, name), categoryOf };
+}
+
+/** The nearest training category of each test category, and its similarity. */
+async function nearestCategories(
+  train: EmbeddedVocabulary,
+  test: EmbeddedVocabulary,
+  options: CosineOptions,
+): Promise<NearestCategory[]> {
+  const [a, b] = [vocabularyRows(test, "test"), vocabularyRows(train, "training")];
+  const { index, cosine } = await nearestRows(a.rows, b.rows, options);
+  const nearest = new Int32Array(test.names.length);
+  const similarity = new Float64Array(test.names.length).fill(-Infinity);
+  a.categoryOf.forEach((category, row) => {
+    const other = b.categoryOf[index[row]!]!;
+    const isBetter = cosine[row]! > similarity[category]! ||
+      cosine[row] === similarity[category] && other < nearest[category]!;
+    if (isBetter) [nearest[category], similarity[category]] = [other, cosine[row]!];
+  });
+  return test.names.map((name, category) => ({
+    name,
+    nearest: train.names[nearest[category]!]!,
+    nearestIndex: nearest[category]!,
+    similarity: similarity[category]!,
+  }));
 }
 
 const mean = (values: readonly number[]) => values.reduce((sum, v) => sum + v, 0) / values.length;
@@ -124,24 +167,14 @@ export async function vocabularySimilarity(
   options: SimilarityOptions = {},
 ): Promise<VocabularySimilarity> {
   const { extremes = 10, ...how } = options;
-  const trainRows = rowsOf(train, "training");
-  const found = await nearestRows(rowsOf(test, "test"), trainRows, how);
-  const nearest = test.names.map((name, i): NearestCategory => {
-    const nearestIndex = found.index[i]!;
-    return {
-      name,
-      nearest: train.names[nearestIndex]!,
-      nearestIndex,
-      similarity: found.cosine[i]!,
-    };
-  });
+  const nearest = await nearestCategories(train, test, how);
   const known = new Set(train.names.map(normalizeText));
   const isKnown = ({ name }: NearestCategory) => known.has(normalizeText(name));
   const ofNew = nearest.filter((pair) => !isKnown(pair)).map(({ similarity }) => similarity);
   const sorted = [...nearest].sort((a, b) => b.similarity - a.similarity);
   const middle = sorted.length >> 1;
   return {
-    average: mean([...found.cosine]),
+    average: mean(nearest.map(({ similarity }) => similarity)),
     averageOfNew: ofNew.length === 0 ? null : mean(ofNew),
     median: sorted.length % 2 === 1
       ? sorted[middle]!.similarity
@@ -150,6 +183,6 @@ export async function vocabularySimilarity(
     closest: sorted.slice(0, extremes),
     farthest: sorted.toReversed().slice(0, extremes),
     sameName: nearest.filter(isKnown).map(({ name }) => name),
-    histogram: similarityHistogram(found.cosine),
+    histogram: similarityHistogram(nearest.map(({ similarity }) => similarity)),
   };
 }

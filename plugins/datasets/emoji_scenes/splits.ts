@@ -6,6 +6,11 @@
 import { readFileSync } from "node:fs";
 import { InputError, ShapeError } from "../../../lib/errors.ts";
 import { Rng } from "../../../lib/rng.ts";
+import { chooseDistinct } from "../../../lib/similarity/choose_distinct.ts";
+import { CosineRows } from "../../../lib/similarity/cosine_blocks.ts";
+import { nearestRows } from "../../../lib/similarity/nearest_rows.ts";
+import { similarPairs } from "../../../lib/similarity/similar_pairs.ts";
+import { float32, formatShape, type HostTensor } from "../../../lib/tensor.ts";
 import { stuffCategories } from "./textures.ts";
 import { type EmojiCategory, emojiUniverse } from "./universe.ts";
 
@@ -157,72 +162,67 @@ export interface NearAndFarOptions {
   readonly candidates?: readonly string[];
 }
 
+/** What {@linkcode chooseNearAndFar} chooses. */
+export interface NearAndFar {
+  /** Names of the near categories, the nearest first. */
+  readonly near: string[];
+  /** Names of the far categories, the farthest first. */
+  readonly far: string[];
+}
+
 /**
  * Chooses the unseen test categories by their similarity to the seen ones in a text embedding
- * space: sim(c) = max over seen s of cos(e_c, e_s).
+ * space: sim(c) = max over seen s of cos(e_c, e_s), OpenBench's measure.
  *
  * `far` takes candidates in ascending order of sim, leaving out each one that means the same
  * (cosine ≥ `sameMeaning`) as one taken before. `near` then takes candidates in descending order of
  * sim, leaving out those that mean the same as a seen, a far, or an already taken near category.
+ * This is what `ovs curate` does with a data set's categories, see {@linkcode chooseDistinct}.
  *
  * @param names Names of all embedding rows.
  * @param seenNames The seen categories' names, textures included; all of them among `names`.
- * @param embeddings names.length × D unit rows.
- * @param dimensions D.
+ * @param embeddings float32 names.length × D, rows of any length but 0.
  * @param options Counts, threshold and candidates.
- * @returns Names, in the order in which they were taken.
- * @throws {ShapeError} If `embeddings` does not hold names.length rows of D.
- * @throws {InputError} If a name is unknown, or too few candidates differ enough in meaning.
+ * @throws {ShapeError} If `embeddings` does not hold names.length rows.
+ * @throws {InputError} If a name is unknown, a row has no direction, or too few candidates differ
+ * enough in meaning.
  */
-export function chooseNearAndFar(
+export async function chooseNearAndFar(
   names: readonly string[],
   seenNames: readonly string[],
-  embeddings: Float32Array,
-  dimensions: number,
+  embeddings: HostTensor<"float32">,
   options: NearAndFarOptions = {},
-): { near: string[]; far: string[] } {
+): Promise<NearAndFar> {
   const { near = nearCount, far = farCount, sameMeaning = 0.9 } = options;
-  if (embeddings.length !== names.length * dimensions) {
+  if (embeddings.shape[0] !== names.length) {
     throw new ShapeError(
-      `splits: embeddings hold ${embeddings.length} numbers, must be ${names.length}×${dimensions}`,
+      `splits: embeddings are ${formatShape(embeddings.shape)}, must be ${names.length}×D`,
     );
   }
-  const rows = new Map(names.map((name, row) => [name, row]));
-  const rowOf = (name: string) => {
-    const row = rows.get(name);
-    if (row === undefined) throw new InputError(`splits: no embedding of "${name}"`);
-    return row;
+  const rowOfName = new Map(names.map((name, row) => [name, row]));
+  const table = (wanted: readonly string[]) => {
+    const size = embeddings.shape[1]!;
+    const data = new Float32Array(wanted.length * size);
+    wanted.forEach((name, i) => {
+      const row = rowOfName.get(name);
+      if (row === undefined) throw new InputError(`splits: no embedding of "${name}"`);
+      data.set(embeddings.data.subarray(row * size, (row + 1) * size), i * size);
+    });
+    return new CosineRows(float32([wanted.length, size], data), (i) => `"${wanted[i]}"`);
   };
-  const cosine = (a: number, b: number) => {
-    let sum = 0;
-    for (let d = 0; d < dimensions; d++) {
-      sum += embeddings[a * dimensions + d]! * embeddings[b * dimensions + d]!;
-    }
-    return sum;
-  };
-  const nearest = (row: number, others: readonly number[]) =>
-    others.reduce((best, other) => Math.max(best, cosine(row, other)), -Infinity);
-
-  const seen = seenNames.map(rowOf);
-  const seenSet = new Set(seen);
-  const ranked = (options.candidates ?? names).map(rowOf).filter((row) => !seenSet.has(row))
-    .map((row) => ({ row, similarity: nearest(row, seen) }))
-    .sort((a, b) => a.similarity - b.similarity || a.row - b.row);
-
-  const farRows: number[] = [];
-  for (const { row } of ranked) {
-    if (farRows.length === far) break;
-    if (nearest(row, farRows) < sameMeaning) farRows.push(row);
-  }
-  const used = new Set(farRows);
-  const nearRows: number[] = [];
-  for (const { row, similarity } of [...ranked].reverse()) {
-    if (nearRows.length === near) break;
-    if (used.has(row) || similarity >= sameMeaning) continue;
-    if (nearest(row, farRows) < sameMeaning && nearest(row, nearRows) < sameMeaning) {
-      nearRows.push(row);
-    }
-  }
+  const seen = new Set(seenNames);
+  const candidates = (options.candidates ?? names).filter((name) => !seen.has(name));
+  const rows = table(candidates);
+  const { cosine: similarity } = await nearestRows(rows, table(seenNames));
+  const same = await similarPairs(rows, sameMeaning);
+  const farRows = chooseDistinct(similarity, { from: "far", count: far, same });
+  const nearRows = chooseDistinct(similarity, {
+    from: "near",
+    count: near,
+    same,
+    tooClose: sameMeaning,
+    taken: farRows,
+  });
   for (const [what, got, want] of [["far", farRows, far], ["near", nearRows, near]] as const) {
     if (got.length < want) {
       throw new InputError(
@@ -231,7 +231,8 @@ export function chooseNearAndFar(
       );
     }
   }
-  return { near: nearRows.map((row) => names[row]!), far: farRows.map((row) => names[row]!) };
+  const named = (list: readonly number[]) => list.map((row) => candidates[row]!);
+  return { near: named(nearRows), far: named(farRows) };
 }
 
 /**
