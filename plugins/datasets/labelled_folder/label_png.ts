@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { decode } from "fast-png";
+import { decode, type DecodedPng } from "fast-png";
 import { InputError } from "../../../lib/errors.ts";
 import { MAX_PIXELS } from "../../codecs/read_image.ts";
 
@@ -13,6 +13,8 @@ export interface LabelMap {
   readonly width: number;
   /** Rows. */
   readonly height: number;
+  /** Bits per pixel: 1, 2, 4, 8 or 16. */
+  readonly depth: number;
   /** Pixel values as they stand in the file; indices of the palette where it has one. */
   readonly values: Uint16Array;
 }
@@ -20,13 +22,13 @@ export interface LabelMap {
 const signature = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
 
 /**
- * Decodes a label PNG: grey or with a palette, 1 to 16 bits.
+ * Decodes a PNG without changing its values.
  *
  * @param bytes The whole file.
  * @param name What to call it in messages, such as its path.
- * @throws {InputError} If it is no PNG, cut short or damaged, or in colour without a palette.
+ * @throws {InputError} If it is no PNG, too large, cut short or damaged.
  */
-export function decodeLabelMap(bytes: Uint8Array, name: string): LabelMap {
+export function decodePng(bytes: Uint8Array, name: string): DecodedPng {
   if (signature.some((byte, i) => bytes[i] !== byte)) {
     throw new InputError(`${name}: is not a PNG; labels must be 8- or 16-bit PNG files`);
   }
@@ -40,14 +42,23 @@ export function decodeLabelMap(bytes: Uint8Array, name: string): LabelMap {
       );
     }
   }
-  let png: ReturnType<typeof decode>;
   try {
-    png = decode(bytes, { checkCrc: true });
+    return decode(bytes, { checkCrc: true });
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new InputError(`${name}: the PNG data is cut short or damaged (${why})`, { cause });
   }
-  const { width, height, depth, channels, data } = png;
+}
+
+/**
+ * Decodes a label PNG: grey or with a palette, 1 to 16 bits.
+ *
+ * @param bytes The whole file.
+ * @param name What to call it in messages, such as its path.
+ * @throws {InputError} If it is no PNG, cut short or damaged, or in colour without a palette.
+ */
+export function decodeLabelMap(bytes: Uint8Array, name: string): LabelMap {
+  const { width, height, depth, channels, data } = decodePng(bytes, name);
   if (channels !== 1) {
     throw new InputError(
       `${name}: has ${channels} channels; labels must be grey or have a palette, with class ` +
@@ -60,7 +71,7 @@ export function decodeLabelMap(bytes: Uint8Array, name: string): LabelMap {
       throw new InputError(`${name}: holds ${data.length} of ${values.length} pixels`);
     }
     values.set(data);
-    return { width, height, values };
+    return { width, height, depth, values };
   }
   // Smaller depths come packed, each row from a byte of its own.
   const stride = Math.ceil(width * depth / 8);
@@ -72,5 +83,5 @@ export function decodeLabelMap(bytes: Uint8Array, name: string): LabelMap {
       values[y * width + x] = (data[y * stride + (bit >> 3)]! >> shift) & mask;
     }
   }
-  return { width, height, values };
+  return { width, height, depth, values };
 }

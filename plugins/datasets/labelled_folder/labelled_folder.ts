@@ -42,8 +42,16 @@ export interface LabelledImage {
 }
 
 interface Sample {
+  /** The image's path below the split's folder, without its suffix. */
+  readonly id: string;
   readonly image: string;
   readonly label: string;
+}
+
+interface SplitFiles {
+  readonly samples: readonly Sample[];
+  /** A label file without an image, and the image that is missing. */
+  readonly stray: { readonly label: string; readonly image: string } | null;
 }
 
 const layouts = [["images", "annotations"], ["img_dir", "ann_dir"]] as const;
@@ -72,17 +80,20 @@ function filesBelow(folder: string): string[] {
 /** Names by label value, and where each stands among the classes. */
 interface ClassList {
   readonly names: readonly string[];
+  /** Names that mean each class, its own first. */
+  readonly synonyms: readonly (readonly string[])[];
   /** Index of the class that a label value stands for. */
   readonly indexOf: ReadonlyMap<number, number>;
 }
 
 /**
  * Reads a class list: names in the order of their label values, one a line or as a JSON array; or a
- * JSON array of objects with `id`, the label value, and `name`.
+ * JSON array of objects with `id`, the label value, `name`, and perhaps `synonyms`.
  */
 async function readClasses(classes: string | readonly string[]): Promise<ClassList> {
   const inOrder = (names: readonly string[], where: string): ClassList => ({
     names: checkClasses(names, where),
+    synonyms: names.map((name) => [name.trim()]),
     indexOf: new Map(names.map((_, i) => [i, i])),
   });
   if (typeof classes !== "string") return inOrder(classes, "data.classes");
@@ -105,8 +116,9 @@ async function readClasses(classes: string | readonly string[]): Promise<ClassLi
   }
   if (entries.every((entry) => typeof entry === "string")) return inOrder(entries, classes);
   const indexOf = new Map<number, number>();
+  const synonyms: string[][] = [];
   const names = entries.map((entry, i) => {
-    const { id, name } = (entry ?? {}) as { id?: unknown; name?: unknown };
+    const { id, name, synonyms: further = [] } = (entry ?? {}) as Readonly<Record<string, unknown>>;
     const words = typeof name === "string" ? `entry ${i + 1} ("${name}")` : `entry ${i + 1}`;
     if (typeof name !== "string") throw new InputError(`${classes}: ${words} has no "name"`);
     if (!Number.isInteger(id) || (id as number) < 0 || (id as number) > 65535) {
@@ -120,10 +132,16 @@ async function readClasses(classes: string | readonly string[]): Promise<ClassLi
     if (first !== undefined) {
       throw new InputError(`${classes}: ${words} has the id ${id} of entry ${first + 1}`);
     }
+    if (
+      !Array.isArray(further) || further.some((text) => typeof text !== "string" || !text.trim())
+    ) {
+      throw new InputError(`${classes}: ${words} has synonyms that are no list of names`);
+    }
     indexOf.set(id as number, i);
+    synonyms.push([...new Set([name, ...further as string[]].map((text) => text.trim()))]);
     return name;
   });
-  return { names: checkClasses(names, classes), indexOf };
+  return { names: checkClasses(names, classes), synonyms, indexOf };
 }
 
 /**
@@ -138,28 +156,36 @@ export class LabelledFolder {
   readonly path: string;
   /** The classes' names; labels index them. */
   readonly names: readonly string[];
+  /** Names that mean each class, its own first. */
+  readonly synonyms: readonly (readonly string[])[];
   readonly #indexOf: Int32Array;
-  readonly #samples: Readonly<Record<Split, readonly Sample[]>>;
+  readonly #splits: Readonly<Record<Split, SplitFiles>>;
 
   private constructor(
     path: string,
     classes: ClassList,
     indexOf: Int32Array,
-    samples: Readonly<Record<Split, readonly Sample[]>>,
+    splits: Readonly<Record<Split, SplitFiles>>,
   ) {
     this.path = path;
     this.names = classes.names;
+    this.synonyms = classes.synonyms;
     this.#indexOf = indexOf;
-    this.#samples = samples;
+    this.#splits = splits;
   }
 
   /**
    * Lists the images and finds each one's labels; reads none of them yet.
    *
-   * @throws {InputError} If the folder has none of the layouts, no training image, or an image
+   * @param options Where the data is.
+   * @param needed The split that must have an image.
+   * @throws {InputError} If the folder has none of the layouts, no image in the split, or an image
    *   without labels, or the class list is wrong: an entry without an id, a name there twice.
    */
-  static async open(options: LabelledFolderOptions): Promise<LabelledFolder> {
+  static async open(
+    options: LabelledFolderOptions,
+    needed: Split = "train",
+  ): Promise<LabelledFolder> {
     const { path, ignoreLabel = 255, reduceZeroLabel = false } = options;
     if (!isFolder(path)) throw new InputError(`${path}: no such folder`);
     const classes = await readClasses(options.classes);
@@ -170,12 +196,12 @@ export class LabelledFolder {
           "(mmsegmentation)",
       );
     }
-    const samples = {
-      train: samplesOf(options, layout, "train"),
-      val: samplesOf(options, layout, "val"),
+    const splits = {
+      train: filesOf(options, layout, "train"),
+      val: filesOf(options, layout, "val"),
     };
-    if (samples.train.length === 0) {
-      throw new InputError(`${join(path, layout[0], "train")}: holds no image`);
+    if (splits[needed].samples.length === 0) {
+      throw new InputError(`${join(path, layout[0], needed)}: holds no image`);
     }
     // -2 is a value that the class list doesn't have, -1 one that counts nowhere.
     const indexOf = new Int32Array(65536).fill(-2);
@@ -185,12 +211,28 @@ export class LabelledFolder {
     }
     if (reduceZeroLabel) indexOf[0] = -1;
     indexOf[ignoreLabel] = -1;
-    return new LabelledFolder(path, classes, indexOf, samples);
+    return new LabelledFolder(path, classes, indexOf, splits);
   }
 
   /** The number of images. */
   count(split: Split): number {
-    return this.#samples[split].length;
+    return this.#splits[split].samples.length;
+  }
+
+  /** An image's path below the folder of its split, without its suffix. */
+  id(split: Split, index: number): string {
+    return this.#splits[split].samples[index]!.id;
+  }
+
+  /**
+   * Training leaves labels without an image alone; a score must not.
+   *
+   * @throws {InputError} If there are any; names the first.
+   */
+  refuseStrayLabels(split: Split): void {
+    const { stray } = this.#splits[split];
+    if (stray === null) return;
+    throw new InputError(`${stray.label}: has no image; there is no ${stray.image}`);
   }
 
   /**
@@ -200,7 +242,7 @@ export class LabelledFolder {
   fingerprint(): string {
     const hash = createHash("sha256").update(JSON.stringify(this.names));
     hash.update(this.#indexOf);
-    for (const { image, label } of this.#samples.train) {
+    for (const { image, label } of this.#splits.train.samples) {
       for (const file of [image, label]) {
         hash.update(`${file.slice(this.path.length)} ${statSync(file).size}\n`);
       }
@@ -215,7 +257,7 @@ export class LabelledFolder {
    *   neither in the class list nor the ignored one; names the file.
    */
   async read(split: Split, index: number): Promise<LabelledImage> {
-    const sample = this.#samples[split][index]!;
+    const sample = this.#splits[split].samples[index]!;
     const [image, bytes] = await Promise.all([readImage(sample.image), readFile(sample.label)]);
     const { width, height, values } = decodeLabelMap(bytes, sample.label);
     if (width !== image.width || height !== image.height) {
@@ -263,13 +305,13 @@ export class LabelledFolder {
   }
 }
 
-function samplesOf(
+function filesOf(
   { path, imageSuffix = "", labelSuffix = ".png" }: LabelledFolderOptions,
   [images, labels]: readonly [string, string],
   split: Split,
-): Sample[] {
+): SplitFiles {
   const name = splitNames[split].find((name) => isFolder(join(path, images, name)));
-  if (name === undefined) return [];
+  if (name === undefined) return { samples: [], stray: null };
   const [imageFolder, labelFolder] = [join(path, images, name), join(path, labels, name)];
   if (!isFolder(labelFolder)) {
     throw new InputError(
@@ -278,15 +320,25 @@ function samplesOf(
   }
   const suffixes = imageSuffix === "" ? imageSuffixes : [imageSuffix];
   const existing = new Set(filesBelow(labelFolder));
-  return filesBelow(imageFolder).flatMap((file) => {
+  const samples = filesBelow(imageFolder).flatMap((file) => {
     const suffix = suffixes.find((suffix) => file.toLowerCase().endsWith(suffix.toLowerCase()));
     if (suffix === undefined) return [];
-    const label = file.slice(0, -suffix.length) + labelSuffix;
+    const id = file.slice(0, -suffix.length);
+    const label = id + labelSuffix;
     if (!existing.has(label)) {
       throw new InputError(
         `${join(imageFolder, file)}: has no labels; there is no ${join(labelFolder, label)}`,
       );
     }
-    return [{ image: join(imageFolder, file), label: join(labelFolder, label) }];
+    return [{ id, image: join(imageFolder, file), label: join(labelFolder, label) }];
   });
+  const known = new Set(samples.map(({ id }) => id + labelSuffix));
+  const stray = [...existing].find((file) => file.endsWith(labelSuffix) && !known.has(file));
+  return {
+    samples,
+    stray: stray === undefined ? null : {
+      label: join(labelFolder, stray),
+      image: join(imageFolder, stray.slice(0, -labelSuffix.length) + suffixes[0]),
+    },
+  };
 }
