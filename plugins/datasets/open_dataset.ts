@@ -106,9 +106,10 @@ export const datasetKinds: readonly DatasetKind[] = [
  * @throws {InputError} If the data set isn't there as its layout demands; names what is wrong.
  *
  * @example
- * ```ts ignore
- * const voc = await openDataset("voc21", { path: "VOCdevkit", split: "val" });
- * const { image, labels } = await voc.read(0);
+ * ```ts
+ * import { openDataset } from "@ovstage/ovstage/datasets";
+ * const scenes = await openDataset("emoji-scenes", { split: "far", scenes: 3 });
+ * console.log(scenes.length, scenes.id(2)); // 3 far-000002
  * ```
  */
 export async function openDataset(

@@ -1,0 +1,15 @@
+/**
+ * Data sets to evaluate on: `docs/datasets.md` shows how their files must lie.
+ *
+ * @module
+ */
+export * from "../../lib/data/dataset.ts";
+export * from "./open_dataset.ts";
+export {
+  type Benchmark,
+  benchmarkFile,
+  benchmarkIgnored,
+  benchmarkSchema,
+  encodeBenchmarkLabels,
+  parseBenchmark,
+} from "./benchmark.ts";
