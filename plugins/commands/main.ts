@@ -21,6 +21,10 @@ const commands: Readonly<
     about: "train a network as a config says",
     run: async (args) => await (await import("./train.ts")).train(args),
   },
+  similarity: {
+    about: "measure how far a test vocabulary is from a training vocabulary",
+    run: async (args) => await (await import("./similarity.ts")).similarity(args),
+  },
   demo: {
     about: "render a scene, segment it and compare with the truth",
     run: async (args) => await (await import("./demo.ts")).demo(args),
