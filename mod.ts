@@ -78,6 +78,8 @@ export * from "./lib/image/palette.ts";
 export * from "./lib/image/indexed_png.ts";
 export * from "./lib/metrics/confusion_matrix.ts";
 export { reduceZeroLabel } from "./lib/metrics/reduce_zero_label.ts";
+export { instanceTruths } from "./lib/metrics/instance_truths.ts";
+export * from "./lib/metrics/mask_average_precision.ts";
 export * from "./lib/metrics/panoptic_quality.ts";
 export type { LabelledSegment, SegmentMap } from "./lib/metrics/segment_map.ts";
 export { assign } from "./lib/matching/hungarian.ts";

@@ -21,5 +21,9 @@
  * ```
  */
 export function reduceZeroLabel(labels: ArrayLike<number>, ignoreLabel?: number): Int32Array {
-  return Int32Array.from(labels, (label) => label === ignoreLabel ? -1 : label - 1);
+  const classes = new Int32Array(labels.length);
+  for (let i = 0; i < classes.length; i++) {
+    classes[i] = labels[i] === ignoreLabel ? -1 : labels[i]! - 1;
+  }
+  return classes;
 }
