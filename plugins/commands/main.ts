@@ -25,6 +25,18 @@ const commands: Readonly<
     about: "measure how far a test vocabulary is from a training vocabulary",
     run: async (args) => await (await import("./similarity.ts")).similarity(args),
   },
+  eval: {
+    about: "measure a pipeline on a data set",
+    run: async (args) => await (await import("./eval.ts")).evaluateCommand(args),
+  },
+  "eval-merge": {
+    about: "put the shards of an evaluation together",
+    run: async (args) => await (await import("./eval_merge.ts")).evalMerge(args),
+  },
+  "eval-report": {
+    about: "write the report of an evaluation anew",
+    run: async (args) => await (await import("./eval_report.ts")).evalReport(args),
+  },
   demo: {
     about: "render a scene, segment it and compare with the truth",
     run: async (args) => await (await import("./demo.ts")).demo(args),

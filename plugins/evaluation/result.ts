@@ -133,6 +133,36 @@ export function mainFigure(task: EvaluationTask, figures: Figures): Percent {
   return (figures as unknown as Record<string, Percent>)[mainFigures[task].whole] ?? null;
 }
 
+/** The figures of a result, with names as people write them. */
+export function namedFigures(result: EvaluationResult): [name: string, value: Percent][] {
+  if ("mIoU" in result) {
+    return [
+      ["mIoU", result.mIoU],
+      ["pixel accuracy", result.pixelAccuracy],
+      ["mean accuracy", result.meanAccuracy],
+      ["frequency-weighted IoU", result.frequencyWeightedIoU],
+    ];
+  }
+  if ("PQ" in result) {
+    const { things, stuff } = result;
+    return [
+      ["PQ", result.PQ],
+      ["SQ", result.SQ],
+      ["RQ", result.RQ],
+      ["PQ of things", things.PQ],
+      ["PQ of stuff", stuff.PQ],
+    ];
+  }
+  return [
+    ["AP", result.AP],
+    ["AP50", result.AP50],
+    ["AP75", result.AP75],
+    ["AP of small objects", result.APsmall],
+    ["AP of medium objects", result.APmedium],
+    ["AP of large objects", result.APlarge],
+  ];
+}
+
 /** A share as a percentage, NaN as null: JSON knows no NaN. */
 export function percent(share: number): Percent {
   return Number.isNaN(share) ? null : 100 * share;

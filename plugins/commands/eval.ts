@@ -1,0 +1,286 @@
+/**
+ * `ovs eval`: a data set in, figures and a report out.
+ *
+ * @module
+ */
+import { readFile } from "node:fs/promises";
+import process from "node:process";
+import {
+  type CommandSpec,
+  type FlagSpec,
+  formatHelp,
+  parseArguments,
+} from "../../lib/cli/arguments.ts";
+import { openProgress, type Progress } from "../../lib/cli/progress.ts";
+import { writeText } from "../../lib/cli/run_command.ts";
+import { OptionError } from "../../lib/errors.ts";
+import type { Device } from "../../lib/runtime.ts";
+import { checkDocument, type PipelineDocument } from "../../lib/stages/document.ts";
+import type { OpenDatasetOptions } from "../datasets/open_dataset.ts";
+import type { EvaluateOptions, EvaluateProgress } from "../evaluation/evaluate.ts";
+import type { PipelineIdentity } from "../evaluation/pipeline_identity.ts";
+import { type EvaluationTask, evaluationTasks, type Shard } from "../evaluation/run_folder.ts";
+import { formatEvaluation } from "./eval_table.ts";
+import {
+  formatDevice,
+  type OpenPipeline,
+  pipelineFlags,
+  type PlannedPipeline,
+  planPipeline,
+} from "./plan_pipeline.ts";
+import { formatDuration } from "./train.ts";
+
+/** The command line of `ovs eval`. */
+export const evalSpec = {
+  name: "ovs eval",
+  description: "Segments the images of a data set, compares with the truth, and leaves figures " +
+    "(result.json), what was found on each image (images.jsonl) and a report (report.html) in a " +
+    "folder. DATASET is voc20, voc21, ade150, ade847, pc59, pc459, coco-stuff171, coco-panoptic, " +
+    "cityscapes, folder, emoji-scenes or benchmark; PATH is its folder, which emoji-scenes " +
+    "doesn't have. SIGINT and SIGTERM leave a folder that --resume goes on with.",
+  positionals: ["DATASET", "[PATH]"],
+  flags: {
+    split: { value: "NAME", description: "Which part of the data set; its first where left out." },
+    task: {
+      value: "NAME",
+      description: "semantic (the default), panoptic or instance.",
+    },
+    ...pipelineFlags,
+    out: {
+      value: "DIR",
+      description: "Where results go; a folder below out/eval, named after data set and " +
+        "pipeline, where left out.",
+    },
+    resume: { description: "Go on where the folder's run stood; begin where there is none." },
+    limit: { value: "N", description: "The first N images only." },
+    shard: {
+      value: "I/N",
+      description: "Every N-th image only, from image I on; I counts from 0 (or from 1 to N: N/N " +
+        "is 0/N). ovs eval-merge puts the shards together.",
+    },
+    distractors: {
+      value: "COUNTS",
+      description: "Measures again with so many irrelevant names in the vocabulary: 0,50,100,200.",
+    },
+    "distractor-vocab": {
+      value: "VOCAB",
+      description: "Where those names are from: a built-in vocabulary or a file of names; " +
+        "emoji-universe where left out.",
+    },
+    seed: { value: "NUMBER", description: "Seed of their draw; 0 where left out." },
+    train: {
+      value: "VOCAB",
+      description: "What the model was trained on, to tell how near the classes are to it; " +
+        "emoji-seen where the models are those of this package.",
+    },
+    classes: { value: "FILE", description: "folder: the class names." },
+    "ignore-label": { value: "N", description: "folder: label value that counts nowhere; 255." },
+    "reduce-zero-label": { description: "folder: label 0 counts nowhere, 1 is the first class." },
+    "image-suffix": { value: "TEXT", description: "folder: how image files end." },
+    "label-suffix": { value: "TEXT", description: "folder: how label files end." },
+    json: { description: "Print result.json and nothing else." },
+  },
+  examples: [
+    "ovs eval emoji-scenes --split far --limit 100",
+    "ovs eval voc21 data/VOC2012 --pipeline mine.json --models my_models --json",
+    "ovs eval emoji-scenes --split near --distractors 0,50,100,200,400,800",
+    "ovs eval ade150 data/ADE20K --shard 3/8 --out out/ade/3 --resume",
+  ],
+} as const satisfies CommandSpec<Readonly<Record<string, FlagSpec>>>;
+
+type EvalFlags = ReturnType<typeof parseArguments<typeof evalSpec.flags>>["flags"];
+
+function readInteger(flag: string, text: string, least: number): number {
+  const value = /^\d+$/.test(text) ? Number(text) : NaN;
+  if (Number.isSafeInteger(value) && value >= least) return value;
+  throw new OptionError(`--${flag} ${text}: it must be a whole number from ${least}`);
+}
+
+function readShard(text: string): Shard {
+  const [index, count] = /^(\d+)\/(\d+)$/.exec(text)?.slice(1).map(Number) ?? [];
+  if (index === undefined || count === undefined || count < 1 || index > count) {
+    throw new OptionError(`--shard ${text}: it must be I/N, as 0/4, 1/4, 2/4 and 3/4`);
+  }
+  return { index: index % count, count };
+}
+
+function readTask(text = "semantic"): EvaluationTask {
+  const task = evaluationTasks.find((task) => task === text);
+  if (task !== undefined) return task;
+  throw new OptionError(`--task ${text}: it must be ${evaluationTasks.join(", ")}`);
+}
+
+/** The pipeline with the segmenter of the task in place of another task's. */
+function withTask(planned: PlannedPipeline, task: EvaluationTask): PlannedPipeline {
+  const stages = planned.document.stages.map((stage) =>
+    stage.role === "segmenter" && stage.name !== task &&
+      (evaluationTasks as readonly string[]).includes(stage.name)
+      ? { role: stage.role, name: task }
+      : stage
+  );
+  const document: PipelineDocument = { ...planned.document, stages };
+  return { ...planned, document: checkDocument(document, planned.registry) };
+}
+
+/** Acquires the device, opens the pipeline, and remembers what it is made of. */
+async function openIdentified(
+  { document, registry, models, device: request }: PlannedPipeline,
+  plugins: readonly string[],
+): Promise<{ pipeline: OpenPipeline; device: Device; identity: PipelineIdentity }> {
+  const [{ acquireDevice }, { modelSource, openPipeline }, { sha256, watchModels }] = await Promise
+    .all([
+      import("../runtimes/mod.ts"),
+      import("../methods/open_pipeline.ts"),
+      import("../evaluation/pipeline_identity.ts"),
+    ]);
+  const modules = await Promise.all(
+    plugins.map(async (path) => {
+      const bytes = /^[a-z][a-z0-9+.-]+:/i.test(path) ? null : await readFile(path);
+      return bytes === null ? path : sha256(bytes);
+    }),
+  );
+  const device = await acquireDevice(request);
+  try {
+    const watched = watchModels(modelSource(models));
+    const pipeline = await openPipeline(document, { device, registry, models: watched });
+    const identity = { document, models: watched.digests(), plugins: modules, device: device.kind };
+    return { pipeline, device, identity };
+  } catch (error) {
+    await device.dispose();
+    throw error;
+  }
+}
+
+/** What `openDataset` takes, from flags. */
+function datasetOptions(flags: EvalFlags, path: string | undefined): OpenDatasetOptions {
+  const given = {
+    path,
+    split: flags.split,
+    classes: flags.classes,
+    ignoreLabel: flags["ignore-label"] === undefined
+      ? undefined
+      : readInteger("ignore-label", flags["ignore-label"], 0),
+    reduceZeroLabel: flags["reduce-zero-label"] || undefined,
+    imageSuffix: flags["image-suffix"],
+    labelSuffix: flags["label-suffix"],
+  };
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+}
+
+/** What `evaluate` takes, from flags. */
+async function evaluateOptions(flags: EvalFlags): Promise<EvaluateOptions> {
+  const { readVocabulary } = await import("./read_vocabulary.ts");
+  const names = async (source: string, where: string) =>
+    (await readVocabulary(source, where)).map(({ name }) => name);
+  const { distractors, train = flags.models === undefined ? "emoji-seen" : undefined } = flags;
+  for (const flag of ["distractor-vocab", "seed"] as const) {
+    if (distractors !== undefined || flags[flag] === undefined) continue;
+    throw new OptionError(`--${flag} is for --distractors; give that too, or leave it out`);
+  }
+  return {
+    task: readTask(flags.task),
+    ...(flags.limit === undefined ? {} : { limit: readInteger("limit", flags.limit, 1) }),
+    ...(flags.shard === undefined ? {} : { shard: readShard(flags.shard) }),
+    ...(train === undefined ? {} : { trained: await names(train, "--train") }),
+    ...(distractors === undefined ? {} : {
+      distractors: {
+        counts: distractors.split(",").map((text) => readInteger("distractors", text.trim(), 0)),
+        names: await names(flags["distractor-vocab"] ?? "emoji-universe", "--distractor-vocab"),
+        seed: flags.seed === undefined ? 0 : readInteger("seed", flags.seed, 0),
+      },
+    }),
+  };
+}
+
+/** What is shown beside the bar. */
+function describe({ imagesPerSecond, secondsLeft, score }: EvaluateProgress, figure: string) {
+  const soFar = score === null ? "" : `${figure} ${score.toFixed(1)} · `;
+  return `${soFar}${imagesPerSecond.toPrecision(3)} images/s · ` +
+    `${formatDuration(secondsLeft)} left`;
+}
+
+/**
+ * Runs `ovs eval`.
+ *
+ * @param args What was typed after `ovs eval`.
+ * @throws {OvsError} For whatever is wrong with the command line, the data, the models or the disk.
+ */
+export async function evaluateCommand(args: readonly string[]): Promise<void> {
+  const { positionals: [kind, path], flags, help } = parseArguments(evalSpec, args);
+  if (help || kind === undefined) return await writeText(process.stdout, formatHelp(evalSpec));
+  const options = await evaluateOptions(flags);
+  const planned = withTask(await planPipeline(flags), options.task!);
+  const { openDataset } = await import("../datasets/open_dataset.ts");
+  const dataset = await openDataset(kind, datasetOptions(flags, path));
+  const [{ evaluate }, { mainFigures }, { defaultFolder }] = await Promise.all([
+    import("../evaluation/evaluate.ts"),
+    import("../evaluation/result.ts"),
+    import("../evaluation/default_folder.ts"),
+  ]);
+  const { pipeline, device, identity } = await openIdentified(planned, flags.plugin);
+
+  const stop = new AbortController();
+  let exitCode = 0;
+  const onSignal = (signal: NodeJS.Signals) => {
+    // A second signal asks for the end at once; what was found stays.
+    if (exitCode !== 0) process.exit(exitCode);
+    exitCode = signal === "SIGINT" ? 130 : 143;
+    stop.abort();
+  };
+  process.on("SIGINT", onSignal);
+  process.on("SIGTERM", onSignal);
+  let progress: Progress | null = null;
+  let last: EvaluateProgress | null = null;
+  const notes: string[] = [];
+  const out = flags.out ?? defaultFolder(dataset, await dataset.fingerprint(), identity, options);
+  try {
+    const total = Math.min(options.limit ?? Infinity, dataset.length);
+    const { count } = options.shard ?? { count: 1 };
+    progress = await openProgress({
+      title: dataset.name,
+      total: Math.ceil(total / count),
+      silent: flags.json && !process.stderr.isTTY,
+    });
+    const { result, timing } = await evaluate(pipeline, dataset, {
+      ...options,
+      folder: { path: out, pipeline: identity, resume: flags.resume },
+      signal: stop.signal,
+      onNote: (note) => notes.push(note),
+      onProgress(now) {
+        last = now;
+        progress?.update(now.done, describe(now, mainFigures[options.task!].whole));
+      },
+    });
+    progress.stop();
+    progress = null;
+    if (options.shard === undefined) {
+      const { writeReport } = await import("../evaluation/report.ts");
+      await writeReport(out);
+    }
+    await writeText(
+      process.stdout,
+      flags.json ? JSON.stringify(result, null, 2) + "\n" : formatEvaluation(result, {
+        timing,
+        notes: [...notes, `device: ${formatDevice(device)}`],
+        out,
+      }),
+    );
+  } catch (error) {
+    if (exitCode === 0 || !stop.signal.aborted) throw error;
+    progress?.stop();
+    progress = null;
+    const done = (last as EvaluateProgress | null)?.done;
+    await writeText(
+      process.stderr,
+      `stopped${done === undefined ? "" : ` after image ${done}`}; go on with --resume: ` +
+        `${out}\n`,
+    );
+    process.exit(exitCode);
+  } finally {
+    progress?.stop();
+    process.off("SIGINT", onSignal);
+    process.off("SIGTERM", onSignal);
+    await pipeline.dispose();
+    await device.dispose();
+  }
+}
