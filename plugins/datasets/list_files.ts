@@ -83,13 +83,13 @@ export function pairFiles(folders: LabelledFolders): LabelledFiles[] {
   }
   for (const [stem, label] of labels) {
     if (images.has(stem)) continue;
-    const missing = join(folders.images, stem + folders.imageSuffixes[0]);
+    const missing = join(folders.images, stem + folders.imageSuffixes.join(" or "));
     throw new InputError(`${label}: has no image; there is no ${missing}`);
   }
   return [...images].map(([id, image]) => {
     const label = labels.get(id);
     if (label === undefined) {
-      const missing = join(folders.labels, id + folders.labelSuffixes[0]);
+      const missing = join(folders.labels, id + folders.labelSuffixes.join(" or "));
       throw new InputError(`${image}: has no labels; there is no ${missing}`);
     }
     return { id, image, labels: label };
