@@ -76,6 +76,8 @@ export * from "./lib/image/mask_runs.ts";
 export * from "./lib/image/overlay.ts";
 export * from "./lib/image/palette.ts";
 export * from "./lib/image/indexed_png.ts";
+export * from "./lib/image/panoptic_png.ts";
+export * from "./lib/image/label_places.ts";
 export * from "./lib/metrics/confusion_matrix.ts";
 export { reduceZeroLabel } from "./lib/metrics/reduce_zero_label.ts";
 export { instanceTruths } from "./lib/metrics/instance_truths.ts";
