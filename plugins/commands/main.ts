@@ -37,6 +37,10 @@ const commands: Readonly<
     about: "write the report of an evaluation anew",
     run: async (args) => await (await import("./eval_report.ts")).evalReport(args),
   },
+  curate: {
+    about: "make a benchmark of categories far from a training vocabulary",
+    run: async (args) => await (await import("./curate.ts")).curateCommand(args),
+  },
   demo: {
     about: "render a scene, segment it and compare with the truth",
     run: async (args) => await (await import("./demo.ts")).demo(args),
