@@ -8,12 +8,19 @@ import { pathToFileURL } from "node:url";
 import type { FlagSpec } from "../../lib/cli/arguments.ts";
 import { OptionError } from "../../lib/errors.ts";
 import type { Device, DeviceRequest } from "../../lib/runtime.ts";
-import { checkDocument, parseDocument, type PipelineDocument } from "../../lib/stages/document.ts";
+import {
+  checkDocument,
+  parseDocument,
+  type PipelineDocument,
+  type StageDocument,
+} from "../../lib/stages/document.ts";
 import { loadPlugin } from "../../lib/stages/load_plugin.ts";
-import { formatDomain, optionFromText } from "../../lib/stages/options.ts";
+import { formatDomain, optionFromText, type OptionValue } from "../../lib/stages/options.ts";
 import type { Pipeline } from "../../lib/stages/pipeline.ts";
 import type { Registry } from "../../lib/stages/registry.ts";
 import type { SlotName } from "../../lib/stages/slots.ts";
+import { knownNames } from "../../lib/stages/suggest.ts";
+import type { Task, TaskSlot } from "../methods/ovsnet.ts";
 import { readUserText } from "./read_user_file.ts";
 
 /** The pipeline that a command runs. */
@@ -54,6 +61,31 @@ export const pipelineFlags = {
   },
 } as const satisfies Record<string, FlagSpec>;
 
+/** The flags that say what the segmentation is of. */
+export const taskFlags = {
+  task: {
+    value: "KIND",
+    description: "semantic (the default: one class per pixel), panoptic (things and stuff, each " +
+      "pixel in at most one segment) or instance (objects, whose masks may overlap).",
+  },
+  "object-threshold": {
+    value: "NUMBER",
+    description: "panoptic: masks count whose best class is more probable than this; 0.8.",
+  },
+  "overlap-threshold": {
+    value: "NUMBER",
+    description: "panoptic: masks count that keep at least this share of their pixels from " +
+      "other masks; 0.8.",
+  },
+  "top-k": {
+    value: "NUMBER",
+    description: "instance: how many pairs of a mask and a class are looked at; 100.",
+  },
+} as const satisfies Record<string, FlagSpec>;
+
+/** Values of {@linkcode taskFlags}. */
+export type TaskFlagValues = { readonly [Name in keyof typeof taskFlags]?: string | undefined };
+
 /** Values of {@linkcode pipelineFlags}. */
 export interface PipelineFlagValues {
   /** See {@linkcode pipelineFlags}. */
@@ -82,19 +114,25 @@ export interface PlannedPipeline {
   readonly models: URL | undefined;
   /** What was asked for. */
   readonly device: DeviceRequest;
+  /** What its last segmenter gives; null where it has none. */
+  readonly task: Task | null;
 }
 
 /**
  * Works out which pipeline the flags ask for, and checks it as a whole. Reads no model.
  *
- * @throws {OptionError} If an option or device is unknown or outside its domain.
+ * @throws {OptionError} If an option, task or device is unknown or outside its domain, or a flag
+ * is for another task.
  * @throws {RegistryError} If a fuser or plugin is unknown.
  * @throws {PipelineError} If a document can't be read, has no fuser to change, or its stages don't
  * fit together.
  * @throws {InputError} If the document's file can't be read.
  */
-export async function planPipeline(flags: PipelineFlagValues): Promise<PlannedPipeline> {
+export async function planPipeline(
+  flags: PipelineFlagValues & TaskFlagValues,
+): Promise<PlannedPipeline> {
   const device = readDevice(flags.device);
+  const wanted = readTask(flags.task);
   const [{ builtinRegistry }, { ovsnetDocument }] = await Promise.all([
     import("../builtin.ts"),
     import("../methods/ovsnet.ts"),
@@ -104,9 +142,10 @@ export async function planPipeline(flags: PipelineFlagValues): Promise<PlannedPi
   const base = flags.pipeline === undefined
     ? ovsnetDocument()
     : parseDocument(await readUserText(flags.pipeline, "name a pipeline document in it"));
-  const document = checkDocument(withFuser(base, flags, registry), registry);
+  const joined = withFuser(withTask(base, wanted, registry), flags, registry);
+  const document = checkDocument(withThresholds(joined, flags, registry), registry);
   const models = flags.models === undefined ? undefined : pathToFileURL(resolve(flags.models));
-  return { document, registry, models, device };
+  return { document, registry, models, device, task: taskOf(document, registry) };
 }
 
 /**
@@ -142,6 +181,89 @@ function readDevice(text = "auto"): DeviceRequest {
   throw new OptionError(`--device "${text}" is unknown; it must be auto, cpu or webgpu`);
 }
 
+const taskSlots = {
+  semantic: "segmentation",
+  panoptic: "panoptic",
+  instance: "instances",
+} as const satisfies { readonly [T in Task]: TaskSlot<T> };
+
+function readTask(text: string | undefined): Task | undefined {
+  if (text === undefined || Object.hasOwn(taskSlots, text)) return text as Task | undefined;
+  throw new OptionError(
+    `--task "${text}" is unknown; ${knownNames(text, Object.keys(taskSlots))}`,
+  );
+}
+
+/** What the last segmenter of a document gives. */
+function taskOf({ stages }: PipelineDocument, registry: Registry): Task | null {
+  const tasks = Object.keys(taskSlots) as Task[];
+  const gives = (role: string, name: string) => registry.get(role, name).gives;
+  for (const { role, name } of stages.toReversed()) {
+    const task = tasks.find((task) => gives(role, name).includes(taskSlots[task]));
+    if (task !== undefined) return task;
+  }
+  return null;
+}
+
+/** The document with the segmenter of another task. */
+function withTask(
+  document: PipelineDocument,
+  task: Task | undefined,
+  registry: Registry,
+): PipelineDocument {
+  if (task === undefined || taskOf(document, registry) === task) return document;
+  const at = document.stages.findLastIndex(({ role }) => role === "segmenter");
+  if (at < 0) {
+    throw new OptionError(
+      `--task ${task}: this pipeline has no segmenter to exchange; it has ` +
+        document.stages.map(({ role }) => role).join(", "),
+    );
+  }
+  return { ...document, stages: document.stages.with(at, { role: "segmenter", name: task }) };
+}
+
+/** The document with other options of its segmenter. */
+function withThresholds(
+  document: PipelineDocument,
+  flags: TaskFlagValues,
+  registry: Registry,
+): PipelineDocument {
+  const at = document.stages.findLastIndex(({ role }) => role === "segmenter");
+  return ([
+    ["object-threshold", "objectThreshold"],
+    ["overlap-threshold", "overlapThreshold"],
+    ["top-k", "topK"],
+  ] as const).reduce((changed, [flag, option]) => {
+    const text = flags[flag];
+    if (text === undefined) return changed;
+    const stage = changed.stages[at];
+    if (stage === undefined) {
+      throw new OptionError(`--${flag}: this pipeline has no segmenter; leave it out`);
+    }
+    const options = { ...stage.options, [option]: readOption(flag, option, text, stage, registry) };
+    return { ...changed, stages: changed.stages.with(at, { ...stage, options }) };
+  }, document);
+}
+
+/** Reads the value of a flag that is an option of a stage. */
+function readOption(
+  flag: string,
+  option: string,
+  text: string,
+  { role, name }: StageDocument,
+  registry: Registry,
+): OptionValue {
+  const spec = registry.get(role, name).options[option];
+  if (spec === undefined) {
+    throw new OptionError(`--${flag}: the ${role} "${name}" has no option ${option}; leave it out`);
+  }
+  const value = optionFromText(spec, text);
+  if (Number.isNaN(value)) {
+    throw new OptionError(`--${flag} ${text}: is no number; it must be ${formatDomain(spec)}`);
+  }
+  return value;
+}
+
 /** The document with another fuser, or with other options of its fuser. */
 function withFuser(
   document: PipelineDocument,
@@ -160,21 +282,9 @@ function withFuser(
     );
   }
   const name = fuser ?? stage.name;
-  const { options: known } = registry.get("fuser", name);
   const options = { ...(name === stage.name ? stage.options : {}) };
   for (const option of changes) {
-    const spec = known[option];
-    if (spec === undefined) {
-      throw new OptionError(
-        `--${option}: the fuser "${name}" has no option ${option}; leave it out`,
-      );
-    }
-    const text = flags[option]!;
-    const value = optionFromText(spec, text);
-    if (Number.isNaN(value)) {
-      throw new OptionError(`--${option} ${text}: is no number; it must be ${formatDomain(spec)}`);
-    }
-    options[option] = value;
+    options[option] = readOption(option, option, flags[option]!, { role: "fuser", name }, registry);
   }
   return { ...document, stages: document.stages.with(at, { role: "fuser", name, options }) };
 }
