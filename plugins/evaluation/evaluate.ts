@@ -41,7 +41,7 @@ export interface EvaluateProgress {
   readonly imagesPerSecond: number;
   /** What is left, by that. */
   readonly secondsLeft: number;
-  /** The figures so far; a second's work at most old. */
+  /** The figures so far, as they were a second ago or a little more. */
   readonly score: Percent;
 }
 
@@ -367,7 +367,7 @@ export async function evaluate(
   const before = done;
   const timing = { images: 0, total: 0, pipeline: 0, reading: 0, scoring: 0 };
   const start = performance.now();
-  let [waited, shown, score] = [start, -Infinity, null as Percent];
+  let [waited, nextScore, score] = [start, -Infinity, null as Percent];
   for await (const sample of readAhead(dataset, imagesFrom(done, identity), signal)) {
     timing.reading += performance.now() - waited;
     signal?.throwIfAborted();
@@ -401,7 +401,11 @@ export async function evaluate(
     timing.images++;
     timing.total = now - start;
     if (onProgress) {
-      if (now - shown > 1000 || done === total) [shown, score] = [now, sums.score()];
+      if (now > nextScore) {
+        score = sums.score();
+        // What is shown on the way takes a twentieth of the time at most.
+        nextScore = now + Math.max(1000, 20 * (performance.now() - now));
+      }
       const imagesPerSecond = 1000 * (done - before) / timing.total;
       const secondsLeft = (total - done) / imagesPerSecond;
       onProgress({ done, total, id: sample.id, imagesPerSecond, secondsLeft, score });

@@ -147,9 +147,9 @@ function imageRow(
   );
   if (present.length > 24) legend.push(`<li>and ${present.length - 24} more</li>`);
   const figure = mainFigures[identity.task].whole;
-  return `<article class="image"><h3>${escapeHtml(id)} <span class="score">${
-    figure === "AP" ? "IoU of objects" : figure
-  } ${percent(score)}</span></h3><div class="pictures">${pictures.join("")}</div>` +
+  return `<article class="image"><h3>${escapeHtml(id)} <span class="score">${figure} ${
+    percent(score)
+  }</span></h3><div class="pictures">${pictures.join("")}</div>` +
     `<ul class="legend" aria-label="Classes in the pictures">${legend.join("")}</ul></article>`;
 }
 

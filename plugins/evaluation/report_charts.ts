@@ -72,8 +72,9 @@ async function scoresOfClasses({ task, classes }: EvaluationResult): Promise<Rep
 async function similarities({ classes, similarity }: EvaluationResult): Promise<ReportChart> {
   const all = classes.flatMap(({ nearest }) => nearest === null ? [] : [nearest.similarity]);
   const bins = similarityHistogram(all);
-  const first = Math.min(10, bins.findIndex(({ count }) => count > 0));
-  const shown = bins.slice(Math.max(0, first))
+  // From 0.5 on, and from further left where there are classes.
+  const first = bins.findIndex(({ count }) => count > 0);
+  const shown = bins.slice(Math.max(0, Math.min(30, first - 1)))
     .map(({ from, to, count }) => ({ from, to, classes: count }));
   return await chart(
     "similarity",

@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { OptionError } from "../../../lib/errors.ts";
 import type { EvaluationIdentity } from "../run_folder.ts";
+import { instanceTask } from "./instance.ts";
+import { panopticTask } from "./panoptic.ts";
 import { semanticTask } from "./semantic.ts";
 import type { Task } from "./task.ts";
 
@@ -21,7 +22,9 @@ export function taskOf(
   switch (task) {
     case "semantic":
       return semanticTask({ classes, others });
-    default:
-      throw new OptionError(`task ${task}: can't be scored yet`);
+    case "panoptic":
+      return panopticTask({ classes, others });
+    case "instance":
+      return instanceTask({ classes, others });
   }
 }
