@@ -67,7 +67,7 @@ export async function curateCommand(args: readonly string[]): Promise<void> {
     { ...config.embedding, plugin: flags.plugin },
     `${file}: embedding.`,
   );
-  let bar: Progress | undefined;
+  let bar: (Progress & { part: string }) | undefined;
   let shown = "";
   // Parts follow one another, each with a bar of its own.
   let opening = Promise.resolve();
@@ -76,11 +76,12 @@ export async function curateCommand(args: readonly string[]): Promise<void> {
     result = await curate(config, { sources, training, ...opened }, {
       onProgress(part, done, total) {
         if (flags.json) return;
-        if (part === shown) return bar?.update(done);
+        if (bar?.part === part) bar.update(done);
+        if (part === shown) return;
         shown = part;
         opening = opening.then(async () => {
           bar?.stop();
-          bar = await openProgress({ title: part, total });
+          bar = { ...await openProgress({ title: part, total }), part };
         });
       },
     });

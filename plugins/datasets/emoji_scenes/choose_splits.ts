@@ -1,91 +1,118 @@
 /**
- * Writes `splits.json`: the seen categories by their seeded draw and, where embeddings of the
- * names are given, the near and far ones.
+ * Chooses the splits of EmojiScenes anew: the seen categories by their seeded draw, the near and far
+ * ones by their similarity to them in a text embedding space.
  *
- *     deno run -A plugins/datasets/emoji_scenes/choose_splits.ts --names names.json
- *     deno run -A plugins/datasets/emoji_scenes/choose_splits.ts --embeddings rows.bin [--same 0.9]
+ *     deno run -A plugins/datasets/emoji_scenes/choose_splits.ts [--models DIR] [--same 0.93]
  *
- * `--names FILE` writes the list of names to embed. `rows.bin` holds one row of float32 (little
- * endian) per name of that list, each of unit length, in the same order.
+ * The shipped text encoder embeds the names where no flag says otherwise. `docs/similarity.md` says
+ * more.
  *
  * @module
  */
-import { readFile, rename, writeFile } from "node:fs/promises";
 import process from "node:process";
-import { parseArgs } from "node:util";
-import { InputError, OptionError, OvsError } from "../../../lib/errors.ts";
+import { fileURLToPath } from "node:url";
+import {
+  type CommandSpec,
+  type FlagSpec,
+  formatHelp,
+  parseArguments,
+} from "../../../lib/cli/arguments.ts";
+import { runCommand, writeText } from "../../../lib/cli/run_command.ts";
+import { InputError, OptionError } from "../../../lib/errors.ts";
+import { openTextEmbedder, textEmbedderFlags } from "../../commands/text_embedder_flags.ts";
+import { embedVocabulary, type NamedClass } from "../../evaluation/embed_vocabulary.ts";
+import { vocabularySimilarity } from "../../evaluation/similarity.ts";
+import { writeTextAtomically } from "../../training/run_files.ts";
 import {
   chooseNearAndFar,
   chooseSeen,
   distinctCategories,
+  farCount,
+  type NearAndFar,
+  nearCount,
   seenNames,
   seenSeed,
   type SplitsDocument,
 } from "./splits.ts";
-import { stuffCategories } from "./textures.ts";
 import { emojiUniverse } from "./universe.ts";
 
-async function main(args: string[]): Promise<void> {
-  const { values } = parseArgs({
-    args,
-    options: {
-      names: { type: "string" },
-      embeddings: { type: "string" },
-      same: { type: "string", default: "0.9" },
+const defaultSame = 0.93;
+const splitsFile = fileURLToPath(new URL("./splits.json", import.meta.url));
+
+const spec = {
+  name: "choose_splits.ts",
+  description: `Chooses ${nearCount} unseen categories near the seen ones and ${farCount} far ` +
+    "from them, no two of which mean the same, by the similarity that ovs similarity measures, " +
+    "and writes splits.json.",
+  positionals: [],
+  flags: {
+    ...textEmbedderFlags,
+    same: {
+      value: "COSINE",
+      description: `From which cosine on two names mean the same; ${defaultSame} by default.`,
     },
-  });
-  const universe = emojiUniverse();
-  const names = [...universe.map(({ name }) => name), ...stuffCategories];
-  if (values.names !== undefined) {
-    await writeFile(values.names, JSON.stringify(names, null, 1) + "\n");
-    console.log(`${names.length} names → ${values.names}`);
-    return;
-  }
-  const sameMeaning = Number(values.same);
-  if (!(sameMeaning > -1 && sameMeaning <= 1)) {
-    throw new OptionError(`--same ${values.same}: must be a cosine above -1, up to 1`);
+    out: { value: "FILE", description: "Where to write; splits.json of this package by default." },
+  },
+  examples: [
+    "deno run -A plugins/datasets/emoji_scenes/choose_splits.ts --models runs/clip/models",
+  ],
+} as const satisfies CommandSpec<Readonly<Record<string, FlagSpec>>>;
+
+async function main(args: readonly string[]): Promise<void> {
+  const { flags, help } = parseArguments(spec, args);
+  if (help) return await writeText(process.stdout, formatHelp(spec));
+  const same = Number(flags.same ?? defaultSame);
+  if (!(same > -1 && same <= 1)) {
+    throw new OptionError(`--same ${flags.same}: must be a cosine above -1, up to 1`);
   }
   const seen = chooseSeen();
-  let chosen: { near: string[]; far: string[] } = { near: [], far: [] };
-  if (values.embeddings !== undefined) {
-    const bytes = await readFile(values.embeddings).catch((cause) => {
-      throw new InputError(`${values.embeddings}: can't be read`, { cause });
-    });
-    const dimensions = bytes.byteLength / 4 / names.length;
-    if (!Number.isInteger(dimensions) || dimensions < 1) {
-      throw new InputError(
-        `${values.embeddings}: ${bytes.byteLength} bytes are not ${names.length} rows of float32`,
-      );
-    }
-    const rows = new Float32Array(
-      bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength),
-    );
-    chosen = chooseNearAndFar(names, seenNames({ seen }), rows, dimensions, {
-      sameMeaning,
-      candidates: distinctCategories().map(({ name }) => name),
-    });
+  const training = seenNames({ seen });
+  const candidates = distinctCategories().map(({ name }) => name);
+  const names = [...new Set([...training, ...candidates])];
+  await using opened = await openTextEmbedder(flags);
+  const { embedder, engine } = opened;
+  const embeddings = await embedder.embed(names);
+  const choose = (sameMeaning: number) =>
+    chooseNearAndFar(names, training, embeddings, { sameMeaning, candidates });
+  let chosen: NearAndFar;
+  try {
+    chosen = await choose(same);
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    throw new InputError(`${error.message}${await hint(choose, same)}`, { cause: error });
   }
-  const codeOf = new Map(universe.map(({ name, hexcode }) => [name, hexcode]));
+
+  const embed = async (list: readonly string[]) =>
+    await embedVocabulary(list.map((name): NamedClass => ({ name, synonyms: [name] })), embedder);
+  const train = await embed(training);
+  for (const [split, list] of Object.entries(chosen)) {
+    const { average, closest } = await vocabularySimilarity(train, await embed(list), { engine });
+    console.log(
+      `${split}: ${list.length} categories, similarity to the seen ones ${average.toFixed(3)} on ` +
+        `average, ${closest[0]!.similarity.toFixed(3)} at most`,
+    );
+  }
+  const codeOf = new Map(emojiUniverse().map(({ name, hexcode }) => [name, hexcode]));
   const codes = (list: readonly string[]) => list.map((name) => codeOf.get(name)!);
+  const universe = emojiUniverse();
   const document: SplitsDocument = {
     seed: seenSeed,
     seen: seen.map((index) => universe[index]!.hexcode),
     near: codes(chosen.near),
     far: codes(chosen.far),
   };
-  const path = new URL("./splits.json", import.meta.url);
-  const temporary = new URL("./splits.json.tmp", import.meta.url);
-  await writeFile(temporary, JSON.stringify(document, null, 2) + "\n");
-  await rename(temporary, path);
-  console.log(
-    `${document.seen.length} seen, ${document.near.length} near, ${document.far.length} far`,
-  );
+  const path = flags.out ?? splitsFile;
+  writeTextAtomically(path, JSON.stringify(document, null, 2) + "\n");
+  console.log(`wrote ${path}; two names mean the same from a cosine of ${same} on`);
 }
 
-try {
-  await main(process.argv.slice(2));
-} catch (error) {
-  if (!(error instanceof OvsError)) throw error;
-  console.error(error.message);
-  process.exitCode = 2;
+/** The least hundredth above `same` that leaves enough categories, in words. */
+async function hint(choose: (same: number) => Promise<unknown>, same: number): Promise<string> {
+  for (let hundredth = Math.floor(same * 100) + 1; hundredth <= 100; hundredth++) {
+    const enough = await choose(hundredth / 100).then(() => true, () => false);
+    if (enough) return `; --same ${hundredth / 100} leaves enough`;
+  }
+  return "; no threshold leaves enough";
 }
+
+if (import.meta.main) process.exit(await runCommand(() => main(process.argv.slice(2))));
