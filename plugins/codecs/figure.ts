@@ -10,12 +10,28 @@ import { type Rgb, toHex } from "../../lib/image/palette.ts";
 import { importSharp } from "./import_sharp.ts";
 import { outlineText, type TextOutline } from "./text_outlines.ts";
 
+/** A name inside a panel. */
+export interface Mark {
+  /** Column that it is centred at. */
+  x: number;
+  /** Row that it is centred at. */
+  y: number;
+  /** Pixels above and below that it may fill; where that is too little, it is left out. */
+  room: number;
+  /** The name. */
+  label: string;
+  /** Stands for the name, as `#12`, where no font draws it. */
+  index: number;
+}
+
 /** One image of a figure. */
 export interface Panel {
   /** The picture; all panels of a figure have the same size. */
   image: Image;
   /** A line above it. */
   title?: string;
+  /** Names on top of it, the most important first: one that would cover another is left out. */
+  marks?: readonly Mark[];
 }
 
 /** One entry of a legend. */
@@ -120,6 +136,38 @@ async function drawLegend(
   return { svg, height: Math.ceil(height) };
 }
 
+/** The names of a panel as SVG images with their places in the panel. */
+async function drawMarks(
+  marks: readonly Mark[],
+  width: number,
+  height: number,
+  size: number,
+): Promise<{ input: Buffer; left: number; top: number }[]> {
+  const halo = size * 0.16;
+  const tall = Math.ceil(size * 1.35 + 2 * halo);
+  const drawn: { input: Buffer; left: number; top: number; wide: number }[] = [];
+  for (const { x, y, room, label, index } of marks) {
+    if (room < size * 0.6) continue;
+    const text = await outlineText(label, size) ?? await outlineText(`#${index}`, size);
+    const wide = Math.ceil((text?.width ?? 0) + 2 * halo);
+    if (text === null || wide > width || tall > height) continue;
+    const left = Math.round(Math.min(Math.max(0, x - wide / 2), width - wide));
+    const top = Math.round(Math.min(Math.max(0, y - tall / 2), height - tall));
+    const isCovering = drawn.some((other) =>
+      left < other.left + other.wide && other.left < left + wide &&
+      top < other.top + tall && other.top < top + tall
+    );
+    if (isCovering) continue;
+    const glyphs = `<g transform="translate(${halo} ${(halo + size * 1.02).toFixed(1)})"`;
+    const svg = `<svg xmlns="http://www.w3.org/2000/svg" ` +
+      `xmlns:xlink="http://www.w3.org/1999/xlink" width="${wide}" height="${tall}">` +
+      `${glyphs} fill="${INK}" stroke="${INK}" stroke-width="${2 * halo}" ` +
+      `stroke-linejoin="round">${text.svg}</g>${glyphs} fill="${PAPER}">${text.svg}</g></svg>`;
+    drawn.push({ input: Buffer.from(svg), left, top, wide });
+  }
+  return drawn.map(({ input, left, top }) => ({ input, left, top }));
+}
+
 /**
  * Draws a figure: the panels at their own size, side by side, and a legend below them on white. The
  * text needs no installed font, and grows with the panels.
@@ -171,6 +219,13 @@ export async function renderFigure(options: FigureOptions): Promise<Uint8Array> 
   const layers = [{ input: svg(drawn.svg, drawn.height), left: 0, top: top + height }];
   if (titles !== "") layers.push({ input: svg(titles, top), left: 0, top: 0 });
 
+  const names = await Promise.all(
+    panels.map(async ({ marks = [] }, i) =>
+      (await drawMarks(marks, width, height, size))
+        .map((mark) => ({ ...mark, left: lefts[i]! + mark.left, top: top + mark.top }))
+    ),
+  );
+
   const raw = { raw: { width, height, channels: 3 as const } };
   // The first panel is the canvas: a large image is not copied into another one of its size.
   const bytes = await sharp(first.image.rgb, { ...raw, limitInputPixels: false })
@@ -189,6 +244,7 @@ export async function renderFigure(options: FigureOptions): Promise<Uint8Array> 
         top,
       })),
       ...layers,
+      ...names.flat(),
     ])
     .removeAlpha()
     .png({ compressionLevel: 5 })

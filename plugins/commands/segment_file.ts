@@ -9,15 +9,15 @@ import { encodeLabelPng, voidValue } from "../../lib/image/indexed_png.ts";
 import { overlay } from "../../lib/image/overlay.ts";
 import { classColours, type Rgb, toHex } from "../../lib/image/palette.ts";
 import { type LabelMap, type Segment, segments } from "../../lib/image/segments.ts";
-import type { StageTiming } from "../../lib/stages/pipeline.ts";
 import { vocabulary } from "../../lib/stages/vocabulary.ts";
 import { renderFigure } from "../codecs/figure.ts";
 import { readImage } from "../codecs/read_image.ts";
 import type { OpenPipeline } from "./plan_pipeline.ts";
 import type { OutputFolder } from "./output_folder.ts";
+import { formatTimes, type OnProgress, runTask, type RunTimes } from "./run_task.ts";
 
 /** A segmented image, in memory. */
-export interface SegmentedImage {
+export interface SegmentedImage extends RunTimes {
   /** The image as it was decoded. */
   image: Image;
   /** The classes, in the user's order. */
@@ -28,10 +28,6 @@ export interface SegmentedImage {
   segments: Segment[];
   /** A colour for each class. */
   colours: Rgb[];
-  /** Wall time of the pipeline, without loading it or decoding the image. */
-  milliseconds: number;
-  /** The same by stage. */
-  timings: readonly StageTiming[];
 }
 
 /**
@@ -46,33 +42,25 @@ export async function segmentImage(
   pipeline: OpenPipeline,
   image: Image,
   names: readonly string[],
-  onProgress?: (done: number, total: number, stage: string) => void,
+  onProgress?: OnProgress,
 ): Promise<SegmentedImage> {
-  const start = performance.now();
-  const result = await pipeline.run({ image, vocabulary: vocabulary(names) }, {
-    outputs: ["segmentation"],
-    ...(onProgress
-      ? {
-        onProgress: ({ role, index, count, done, total }) =>
-          onProgress(index + done / total, count, role),
-      }
-      : {}),
-  });
-  try {
-    const { labels, scores } = result.outputs.segmentation;
-    const map: LabelMap = {
-      width: image.width,
-      height: image.height,
+  const { width, height } = image;
+  const { value: map, ...times } = await runTask(
+    pipeline,
+    image,
+    vocabulary(names),
+    "segmentation",
+    async ({ labels, scores }): Promise<LabelMap> => ({
+      width,
+      height,
       labels: await labels.read(),
       scores: await scores.read(),
-    };
-    const milliseconds = performance.now() - start;
-    const found = segments(map, names);
-    const colours = classColours(names.length, found.map(({ index }) => index));
-    return { image, names, map, segments: found, colours, milliseconds, timings: result.timings };
-  } finally {
-    result.dispose();
-  }
+    }),
+    onProgress,
+  );
+  const found = segments(map, names);
+  const colours = classColours(names.length, found.map(({ index }) => index));
+  return { image, names, map, segments: found, colours, ...times };
 }
 
 /** The file NAME.json; `--json` prints the same. */
@@ -149,12 +137,7 @@ export async function writeSegmentation(
     })),
     files,
     device,
-    milliseconds: {
-      pipeline: segmented.milliseconds,
-      stages: Object.fromEntries(
-        segmented.timings.map(({ role, milliseconds }) => [role, milliseconds]),
-      ),
-    },
+    milliseconds: formatTimes(segmented),
   };
   await folder.write(
     new Map([
