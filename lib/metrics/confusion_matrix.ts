@@ -32,6 +32,15 @@ export interface MeanOptions {
   without?: readonly number[];
 }
 
+/** Options of {@linkcode ConfusionMatrix.meanIou}. */
+export interface MeanIouOptions extends MeanOptions {
+  /**
+   * `"either"`, which is what mmsegmentation does, where left out: a class predicted where it never
+   * is counts as 0. `"truth"`, as Detectron2: the mean is over the classes that occur in the truth.
+   */
+  over?: "either" | "truth";
+}
+
 /** One of {@linkcode ConfusionMatrix.mostConfused}. */
 export interface Confusion {
   /** The class that the pixels have. */
@@ -169,13 +178,15 @@ export class ConfusionMatrix {
   }
 
   /**
-   * Mean IoU, 0 to 1, over the classes that occur in the truth *or* in the prediction: a class
-   * predicted where it never is counts as 0. NaN where nothing was scored.
+   * Mean IoU, 0 to 1, over the classes that occur in the truth *or* in the prediction, or in the
+   * truth alone. NaN where nothing was scored.
    *
    * @throws {OptionError} If `without` names no class.
    */
-  meanIou(options: MeanOptions = {}): number {
-    return mean(this.#kept(this.iou(), options));
+  meanIou(options: MeanIouOptions = {}): number {
+    const { truth } = this.#sums();
+    const iou = this.iou().map((iou, c) => options.over === "truth" && truth[c] === 0 ? NaN : iou);
+    return mean(this.#kept(iou, options));
   }
 
   /**

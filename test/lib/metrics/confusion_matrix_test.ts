@@ -14,6 +14,7 @@ interface Case {
   iou: (number | null)[];
   accuracy: (number | null)[];
   meanIou: number | null;
+  meanIouOfTruth: number | null;
   meanAccuracy: number | null;
   pixelAccuracy: number | null;
   frequencyWeightedIou: number | null;
@@ -36,6 +37,7 @@ Deno.test("confusion matrix: mmsegmentation's figures", () => {
     matrix.accuracy().forEach((accuracy, i) => close(accuracy, c.accuracy[i]!));
     const { without } = c;
     close(matrix.meanIou({ without }), c.meanIou);
+    close(matrix.meanIou({ without, over: "truth" }), c.meanIouOfTruth);
     close(matrix.meanAccuracy({ without }), c.meanAccuracy);
     close(matrix.pixelAccuracy({ without }), c.pixelAccuracy);
     close(matrix.frequencyWeightedIou({ without }), c.frequencyWeightedIou);
@@ -49,6 +51,7 @@ const figures = (matrix: ConfusionMatrix) => [
   ...matrix.iou(),
   ...matrix.accuracy(),
   matrix.meanIou(),
+  matrix.meanIou({ over: "truth" }),
   matrix.meanAccuracy(),
   matrix.pixelAccuracy(),
   matrix.frequencyWeightedIou(),
