@@ -32,6 +32,7 @@ export * from "./lib/stages/models.ts";
 export * from "./lib/stages/network.ts";
 export { loadPlugin } from "./lib/stages/load_plugin.ts";
 export { lend, reshape } from "./lib/stages/reshape.ts";
+export * from "./lib/stages/synonyms.ts";
 export { vocabulary } from "./lib/stages/vocabulary.ts";
 
 // The stages that come with the package, and methods made of them.
@@ -64,6 +65,7 @@ export * from "./plugins/methods/ovsnet.ts";
 // Names of public benchmarks, and sentences to put them into.
 export * from "./plugins/vocabularies/builtin_vocabularies.ts";
 export * from "./plugins/vocabularies/prompt_templates.ts";
+export { synonymPooling } from "./plugins/vocabularies/synonym_pooling.ts";
 
 // Text, images, data sets, metrics, optimisation.
 export * from "./lib/text/bpe.ts";

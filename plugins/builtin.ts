@@ -19,6 +19,7 @@ import { maskPooling } from "./poolers/mask_pooling.ts";
 import { instanceSegmenter } from "./segmenters/instance.ts";
 import { panopticSegmenter } from "./segmenters/panoptic.ts";
 import { semanticSegmenter } from "./segmenters/semantic.ts";
+import { synonymPooling } from "./vocabularies/synonym_pooling.ts";
 
 /**
  * A new registry with all stages of this package; plugins of third parties may be added to it.
@@ -32,6 +33,7 @@ import { semanticSegmenter } from "./segmenters/semantic.ts";
  */
 export function builtinRegistry(): Registry {
   return new Registry([
+    synonymPooling,
     imageEncoder,
     textEncoder,
     maskDecoder,

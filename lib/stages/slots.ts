@@ -11,6 +11,7 @@
  */
 import type { CocoRle } from "../image/coco_rle.ts";
 import type { DType, Tensor } from "../tensor.ts";
+import { textRowCount } from "./synonyms.ts";
 
 /** The picture to segment, at its own size. */
 export interface ImageSlot {
@@ -26,7 +27,8 @@ export interface ImageSlot {
  * The words to segment by. `names` is the user's list and never changes on the way; `active` says
  * which of them are still in the running, so that a system may reject absent categories early: row
  * c of `text`, column c of `classLogits` and channel c of `pixelLogits` stand for
- * `names[active[c]]`. `C` is the length of `active`.
+ * `names[active[c]]`. `C` is the length of `active`. `T`, the number of rows of `text`, is `C` too,
+ * unless `pooling` is `max`: then it is the number of the active names' synonyms.
  */
 export interface VocabularySlot {
   /** The user's category names, in the user's order. */
@@ -44,7 +46,18 @@ export interface VocabularySlot {
    * counts as a thing: see {@linkcode isThing}.
    */
   readonly isThing?: readonly boolean[];
+  /** For every one of `names`, all names that mean it, its own first. */
+  readonly synonyms?: readonly (readonly string[])[];
+  /**
+   * What synonyms count for: `mean` averages a class's text embeddings over them; `max` keeps one
+   * row of `text` for each, and a class's logit is the largest of its rows' (FC-CLIP). Left out,
+   * classes are embedded by `names` alone.
+   */
+  readonly pooling?: SynonymPooling;
 }
+
+/** See {@linkcode VocabularySlot.pooling}. */
+export type SynonymPooling = "mean" | "max";
 
 /** One scale of a multi-scale feature map. */
 export interface PyramidLevel {
@@ -144,7 +157,10 @@ export interface Slots {
   image: ImageSlot;
   /** The words, C of them. */
   vocabulary: VocabularySlot;
-  /** C × D: one embedding per category, unit rows, in the joint image-text space. */
+  /**
+   * T × D: one embedding per category, or per synonym ({@linkcode VocabularySlot.pooling}); unit
+   * rows, in the joint image-text space.
+   */
   text: Tensor<"float32">;
   /** D × h × w: dense image features in the joint image-text space, not normalised. */
   features: Tensor<"float32">;
@@ -215,6 +231,7 @@ export type SlotSpecs = { readonly [Name in SlotName]?: SlotSpec<Slots[Name]> };
 /** What one size of a name counts, for messages: "has 768 features per row". */
 const units: Readonly<Record<string, string>> = {
   C: "categories",
+  T: "text embeddings",
   D: "features per row",
   N: "masks",
   H: "rows of pixels",
@@ -247,12 +264,12 @@ export const slotSpecs: SlotSpecs = {
   vocabulary: {
     description: "the category names",
     tensors: () => [],
-    sizes: ({ active }) => ({ C: active.length }),
+    sizes: (value) => ({ C: value.active.length, T: textRowCount(value) }),
     check: checkVocabulary,
   },
   text: {
-    description: "C×D text embeddings, unit rows",
-    tensors: (value) => [one(value, "float32", ["C", "D"])],
+    description: "T×D text embeddings, unit rows",
+    tensors: (value) => [one(value, "float32", ["T", "D"])],
   },
   features: {
     description: "D×h×w dense image features in the joint space",
@@ -337,7 +354,9 @@ export function isThing(vocabulary: VocabularySlot): readonly boolean[] {
   return vocabulary.isThing ?? vocabulary.names.map(() => true);
 }
 
-function checkVocabulary({ names, active, ...flags }: VocabularySlot): string | null {
+function checkVocabulary(
+  { names, active, synonyms, ...flags }: VocabularySlot,
+): string | null {
   if (names.length === 0) return "has no names; it needs at least one";
   if (active.length === 0) return "has no active names; at least one must stay";
   let last = -1;
@@ -352,5 +371,13 @@ function checkVocabulary({ names, active, ...flags }: VocabularySlot): string | 
     if (given === undefined || given.length === names.length) continue;
     return `has ${given.length} flags in ${field} for ${names.length} names; one each is right`;
   }
-  return null;
+  if (synonyms !== undefined && synonyms.length !== names.length) {
+    return `has ${synonyms.length} lists of synonyms for ${names.length} names; one each is right`;
+  }
+  const wrong = synonyms?.findIndex((list, index) => list[0] !== names[index]) ?? -1;
+  if (wrong < 0) return null;
+  return `has synonyms of "${names[wrong]}" that begin with "${
+    synonyms?.[wrong]?.[0]
+  }"; the name ` +
+    "itself must be first";
 }

@@ -11,7 +11,8 @@ import type { VocabularySlot } from "./slots.ts";
  *
  * @param names The categories, at least one, none blank and none twice. Kept as they are.
  * @param flags What is known about every name: whether the decoder's training knew it (`trained`),
- * whether it is a thing (`isThing`); see {@linkcode VocabularySlot}.
+ * whether it is a thing (`isThing`), what else it is called (`synonyms`, `pooling`); see
+ * {@linkcode VocabularySlot}.
  * @throws {InputError} If there is no name, or one is blank or there twice.
  *
  * @example
@@ -22,7 +23,7 @@ import type { VocabularySlot } from "./slots.ts";
  */
 export function vocabulary(
   names: readonly string[],
-  flags: Pick<VocabularySlot, "trained" | "isThing"> = {},
+  flags: Omit<VocabularySlot, "names" | "active"> = {},
 ): VocabularySlot {
   if (names.length === 0) throw new InputError("no classes: name at least one");
   const seen = new Map<string, number>();

@@ -11,21 +11,21 @@ import { CosineModel, cosineOptions } from "./cosine_model.ts";
  * the last column. A row of zeros is equally far from everything.
  */
 export const cosineClassifier: StagePlugin<
-  ["fused", "text"],
+  ["vocabulary", "fused", "text"],
   ["classLogits"],
   typeof cosineOptions
 > = {
   role: "classifier",
   name: "cosine",
   description: "scaled cosine similarity with the text embeddings and a void embedding",
-  needs: ["fused", "text"],
+  needs: ["vocabulary", "fused", "text"],
   gives: ["classLogits"],
   options: cosineOptions,
   async create({ logitScale, model }, { models }) {
     const cosine = await CosineModel.read(models, model, logitScale);
     return {
-      async run({ fused, text }) {
-        const logits = await cosine.logits('classifier "cosine"', fused, text);
+      async run({ vocabulary, fused, text }) {
+        const logits = await cosine.logits('classifier "cosine"', fused, text, vocabulary);
         return { classLogits: { logits, hasVoid: true } };
       },
     };

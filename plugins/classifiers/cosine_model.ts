@@ -6,6 +6,8 @@
 import { ModelError, ShapeError } from "../../lib/errors.ts";
 import { type ModelSource, readJson } from "../../lib/stages/models.ts";
 import type { OptionSchema } from "../../lib/stages/options.ts";
+import type { VocabularySlot } from "../../lib/stages/slots.ts";
+import { synonymRows } from "../../lib/stages/synonyms.ts";
 import { float32, type HostTensor, type Tensor } from "../../lib/tensor.ts";
 import { normalizedRows } from "../fusers/rows.ts";
 
@@ -62,11 +64,13 @@ export class CosineModel {
   }
 
   /**
-   * `s · cos(row, t_c)` for every row and category, void in the last column.
+   * `s · cos(row, t_c)` for every row and category, void in the last column. Where a category has
+   * several rows of text, the largest counts.
    *
    * @param owner Whose work it is, for messages.
    * @param rows N × D.
-   * @param text C × D.
+   * @param text T × D.
+   * @param vocabulary Says which rows of `text` are of one category.
    * @returns N × (C + 1), row-major.
    * @throws {ShapeError} If the void embedding is of another D.
    */
@@ -74,6 +78,7 @@ export class CosineModel {
     owner: string,
     rows: Tensor<"float32">,
     text: Tensor<"float32">,
+    vocabulary: VocabularySlot,
   ): Promise<HostTensor<"float32">> {
     const size = this.#void.shape[1]!;
     if (text.shape[1] !== size) {
@@ -85,15 +90,22 @@ export class CosineModel {
     const units = (await normalizedRows(rows)).data;
     const words = (await normalizedRows(text)).data;
     const numRows = rows.shape[0]!;
-    const numClasses = text.shape[0]!;
+    const numWords = text.shape[0]!;
+    const numClasses = vocabulary.active.length;
+    const { classes } = synonymRows(vocabulary);
+    const pools = numWords > numClasses;
     const logits = float32([numRows, numClasses + 1]);
-    for (let c = 0; c <= numClasses; c++) {
-      const word = c < numClasses ? words.subarray(c * size, (c + 1) * size) : this.#void.data;
+    if (pools) logits.data.fill(-Infinity);
+    for (let t = 0; t <= numWords; t++) {
+      const word = t < numWords ? words.subarray(t * size, (t + 1) * size) : this.#void.data;
+      const c = t === numWords ? numClasses : pools ? classes[t]! : t;
       for (let n = 0; n < numRows; n++) {
         const at = n * size;
         let sum = 0;
         for (let d = 0; d < size; d++) sum += units[at + d]! * word[d]!;
-        logits.data[n * (numClasses + 1) + c] = this.scale * sum;
+        const to = n * (numClasses + 1) + c;
+        const logit = this.scale * sum;
+        logits.data[to] = pools ? Math.max(logits.data[to]!, logit) : logit;
       }
     }
     return logits;

@@ -85,8 +85,8 @@ export const geometricEnsembleClassifier: StagePlugin<
     return {
       async run({ vocabulary, text, pooled, queryEmbeddings }) {
         const isTrained = trainedOf(vocabulary, known);
-        const logits = await cosine.logits(owner, queryEmbeddings, text);
-        const ofClip = await cosine.logits(owner, pooled.embeddings, text);
+        const logits = await cosine.logits(owner, queryEmbeddings, text, vocabulary);
+        const ofClip = await cosine.logits(owner, pooled.embeddings, text, vocabulary);
         const empty = await pooled.empty.read();
         const [rows, columns] = logits.shape as readonly [number, number];
         const count = columns - 1;

@@ -23,23 +23,23 @@ function logSumExp(values: Float32Array): number {
  * The logits are the logarithms of these.
  */
 export const queryVoidClassifier: StagePlugin<
-  ["fused", "queryEmbeddings", "text"],
+  ["vocabulary", "fused", "queryEmbeddings", "text"],
   ["classLogits"],
   typeof cosineOptions
 > = {
   role: "classifier",
   name: "query_void",
   description: "cosine similarity of the fused embedding, with void decided by the query",
-  needs: ["fused", "queryEmbeddings", "text"],
+  needs: ["vocabulary", "fused", "queryEmbeddings", "text"],
   gives: ["classLogits"],
   options: cosineOptions,
   async create({ logitScale, model }, { models }) {
     const cosine = await CosineModel.read(models, model, logitScale);
     const owner = 'classifier "query_void"';
     return {
-      async run({ fused, queryEmbeddings, text }) {
-        const logits = await cosine.logits(owner, fused, text);
-        const ofQuery = await cosine.logits(owner, queryEmbeddings, text);
+      async run({ vocabulary, fused, queryEmbeddings, text }) {
+        const logits = await cosine.logits(owner, fused, text, vocabulary);
+        const ofQuery = await cosine.logits(owner, queryEmbeddings, text, vocabulary);
         const [rows, columns] = logits.shape as readonly [number, number];
         const numClasses = columns - 1;
         for (let n = 0; n < rows; n++) {

@@ -10,8 +10,10 @@ import { loadNetwork } from "../../lib/stages/network.ts";
 import type { OptionSchema } from "../../lib/stages/options.ts";
 import type { StagePlugin } from "../../lib/stages/plugin.ts";
 import type { StageContext } from "../../lib/stages/stage.ts";
+import { synonymRows } from "../../lib/stages/synonyms.ts";
 import { float32, formatShape } from "../../lib/tensor.ts";
 import { BpeTokenizer } from "../../lib/text/bpe.ts";
+import { photoTemplate, vildTemplates } from "../vocabularies/prompt_templates.ts";
 
 /** Texts that go through the network at a time: memory stays bounded, whatever the vocabulary. */
 const BATCH = 256;
@@ -100,7 +102,34 @@ class NameEncoder {
   }
 }
 
+/** The unit rows' mean over the synonyms of each class, normalised. */
+function meanOfClasses(
+  rows: Float32Array,
+  classes: readonly number[],
+  size: number,
+): Float32Array<ArrayBuffer> {
+  const count = classes.at(-1)! + 1;
+  const sums = new Float64Array(count * size);
+  classes.forEach((c, row) => {
+    for (let d = 0; d < size; d++) sums[c * size + d]! += rows[row * size + d]!;
+  });
+  const means = new Float32Array(sums.length);
+  for (let c = 0; c < count; c++) {
+    const sum = sums.subarray(c * size, (c + 1) * size);
+    const norm = Math.hypot(...sum) || 1;
+    for (let d = 0; d < size; d++) means[c * size + d] = sum[d]! / norm;
+  }
+  return means;
+}
+
 const options = {
+  prompts: {
+    type: "string",
+    description:
+      'the prompt templates: those of `templates`, ViLD\'s 14, or one, "a photo of a {}."',
+    default: "templates",
+    enum: ["templates", "vild", "photo"],
+  },
   templates: {
     type: "strings",
     description: "prompt templates; {} stands for the name",
@@ -122,6 +151,8 @@ const options = {
 /**
  * Runs an ONNX model: `tokens` int64 [C, L], `mask` float32 [C, L] → `embeddings` [C, D]. Every name
  * is put into every template; the mean of the unit rows over templates, normalised, is `F_T`.
+ * Synonyms have such rows each, where the vocabulary's `pooling` asks for them: `mean` averages them
+ * and normalises again, `max` hands all of them to the classifier.
  *
  * Names are encoded in batches of bounded memory, and remembered for the next run.
  */
@@ -132,17 +163,28 @@ export const textEncoder: StagePlugin<["vocabulary"], ["text"], typeof options> 
   needs: ["vocabulary"],
   gives: ["text"],
   options,
-  async create({ templates, maxTokens, model, tokenizer }, environment) {
+  async create({ prompts, templates, maxTokens, model, tokenizer }, environment) {
     const bpe = await readTokenizer(tokenizer, await readJson(environment.models, tokenizer));
     const session = await loadNetwork(environment, model, {
       inputs: ["tokens", "mask"],
       outputs: ["embeddings"],
     });
-    const encoder = new NameEncoder(session, bpe, templates, maxTokens);
+    const sentences = prompts === "templates"
+      ? templates
+      : prompts === "vild"
+      ? vildTemplates
+      : [photoTemplate];
+    const encoder = new NameEncoder(session, bpe, sentences, maxTokens);
     return {
-      async run({ vocabulary: { names, active } }, context) {
-        const { data, size } = await encoder.encode(active.map((index) => names[index]!), context);
-        return { text: float32([active.length, size], data) };
+      async run({ vocabulary }, context) {
+        const { names, classes } = synonymRows(vocabulary);
+        const { data, size } = await encoder.encode(names, context);
+        const mean = vocabulary.synonyms !== undefined && vocabulary.pooling === "mean";
+        return {
+          text: mean
+            ? float32([vocabulary.active.length, size], meanOfClasses(data, classes, size))
+            : float32([names.length, size], data),
+        };
       },
       dispose: () => session.dispose(),
     };

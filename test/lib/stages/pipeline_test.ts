@@ -73,13 +73,13 @@ Deno.test("what a stage gives is checked: presence, rank, type, surplus", async 
   const cases: [string, Partial<Slots>, RegExp][] = [
     ["nothing", {}, /part "a" did not return slot "text"/],
     ["a surplus", { text: slotValue("text"), fused: slotValue("fused") }, /returned slot "fused"/],
-    ["rank", { text: float32([5]) }, /part "a": text has shape 5; it must be C×D/],
+    ["rank", { text: float32([5]) }, /part "a": text has shape 5; it must be T×D/],
     [
       "type",
       { text: new HostTensor("int32", [5, 4]) as unknown as Slots["text"] },
       /text is int32; it must be float32/,
     ],
-    ["categories", { text: float32([6, 4]) }, /text has 6 categories, vocabulary has 5/],
+    ["categories", { text: float32([6, 4]) }, /text has 6 text embeddings, vocabulary has 5/],
     ["no tensor", { text: 7 as unknown as Slots["text"] }, /slot "text" holds no tensor/],
   ];
   for (const [name, given, message] of cases) {
@@ -188,7 +188,7 @@ Deno.test("a narrower vocabulary must take along what still depends on it", asyn
   }));
   const text = any("text", ["vocabulary"], ["text"], () => ({ text: slotValue("text") }));
   const late = any("late", ["text"], ["fused"], () => ({ fused: slotValue("fused") }));
-  const message = /part "reject": vocabulary has 2 categories, text has 5; both must be C/;
+  const message = /part "reject": vocabulary has 2 text embeddings, text has 5; both must be T/;
   await assert.rejects(chainOf([text, narrow, late]).run(inputs), message);
   (await chainOf([text, late, narrow]).run(inputs)).dispose();
 });

@@ -6,6 +6,7 @@ import type { Device } from "../../../lib/runtime.ts";
 import { modelsIn } from "../../../lib/stages/models.ts";
 import { openStage } from "../../../lib/stages/plugin.ts";
 import type { StageContext } from "../../../lib/stages/stage.ts";
+import { vocabulary } from "../../../lib/stages/vocabulary.ts";
 import { float32, type HostTensor } from "../../../lib/tensor.ts";
 import { cosineClassifier } from "../../../plugins/classifiers/cosine.ts";
 import { queryVoidClassifier } from "../../../plugins/classifiers/query_void.ts";
@@ -23,6 +24,8 @@ function draw(rng: Rng, rows: number, columns: number, magnitude = 1): HostTenso
   const data = Float32Array.from({ length: rows * columns }, () => magnitude * rng.normal());
   return float32([rows, columns], data);
 }
+
+const named = (count: number) => vocabulary(Array.from({ length: count }, (_, c) => `name ${c}`));
 
 const row = (
   tensor: HostTensor<"float32">,
@@ -61,7 +64,7 @@ Deno.test('classifier "cosine" is the scaled cosine, void last, whatever the mag
       {},
       environment({ voidEmbedding, logitScale: rest.scale }),
     );
-    const { classLogits } = await stage.run({ fused, text }, context);
+    const { classLogits } = await stage.run({ vocabulary: named(classes), fused, text }, context);
     assert.ok(classLogits.hasVoid);
     const logits = classLogits.logits as HostTensor<"float32">;
     for (let n = 0; n < masks; n++) {
@@ -85,7 +88,10 @@ Deno.test('classifier "query_void" takes void from the query and the rest from t
       { logitScale: scale },
       environment({ voidEmbedding, logitScale: 7 }),
     );
-    const { classLogits } = await stage.run({ fused, queryEmbeddings, text }, context);
+    const { classLogits } = await stage.run(
+      { vocabulary: named(classes), fused, queryEmbeddings, text },
+      context,
+    );
     const logits = classLogits.logits as HostTensor<"float32">;
     const words = Array.from({ length: classes }, (_, c) => row(text, c));
     for (let n = 0; n < masks; n++) {
@@ -110,7 +116,7 @@ Deno.test("a row of zeros is equally far from everything", async () => {
     environment({ voidEmbedding: [1, 2], logitScale: 20 }),
   );
   const { classLogits } = await stage.run(
-    { fused: float32([1, 2]), text: draw(new Rng(1), 3, 2) },
+    { vocabulary: named(3), fused: float32([1, 2]), text: draw(new Rng(1), 3, 2) },
     context,
   );
   assert.deepEqual([...await classLogits.logits.read()], [0, 0, 0, 0]);
@@ -126,7 +132,11 @@ Deno.test("a model that is no classifier's, or of another size, is refused by na
     environment({ voidEmbedding: [1, 2], logitScale: 20 }),
   );
   await assert.rejects(
-    async () => await stage.run({ fused: float32([1, 3]), text: float32([2, 3]) }, context),
+    async () =>
+      await stage.run(
+        { vocabulary: named(2), fused: float32([1, 3]), text: float32([2, 3]) },
+        context,
+      ),
     (error: unknown) =>
       error instanceof ShapeError &&
       /classifier "cosine": text has 3 features per row, the void embedding in ovsnet\.json has 2/

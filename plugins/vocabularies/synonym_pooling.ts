@@ -1,0 +1,32 @@
+/**
+ * The stage that lets synonyms count.
+ *
+ * @module
+ */
+import type { OptionSchema } from "../../lib/stages/options.ts";
+import type { StagePlugin } from "../../lib/stages/plugin.ts";
+
+const options = {
+  pooling: {
+    type: "string",
+    description: "mean: average a class's text embeddings; max: take the largest of its logits",
+    default: "max",
+    enum: ["mean", "max"],
+  },
+} as const satisfies OptionSchema;
+
+/**
+ * Says what a vocabulary's synonyms count for; see `VocabularySlot.pooling`. It stands before the
+ * text encoder. Where the vocabulary has no synonyms, it changes nothing.
+ */
+export const synonymPooling: StagePlugin<["vocabulary"], ["vocabulary"], typeof options> = {
+  role: "vocabulary",
+  name: "synonyms",
+  description: "classes are known by their synonyms too: by the mean, or by the best of them",
+  needs: ["vocabulary"],
+  gives: ["vocabulary"],
+  options,
+  create: ({ pooling }) => ({
+    run: ({ vocabulary }) => ({ vocabulary: { ...vocabulary, pooling } }),
+  }),
+};
