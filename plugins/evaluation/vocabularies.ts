@@ -15,7 +15,8 @@ import { vocabularySimilarity } from "./similarity.ts";
 import { borrowStage, type OpenPipeline } from "./split_pipeline.ts";
 
 /**
- * The data set's classes as a vocabulary, followed by further names.
+ * The data set's classes as a vocabulary, followed by further names. Synonyms come along; what they
+ * count for is the pipeline's to say.
  *
  * @param dataset The data set.
  * @param trained Names that the decoder's training knew, where somebody knows.
@@ -34,6 +35,9 @@ export function datasetVocabulary(
     ...(classes.every(({ isThing }) => isThing === null)
       ? {}
       : { isThing: names.map((_, i) => classes[i]?.isThing ?? true) }),
+    ...(classes.every(({ synonyms }) => synonyms.length < 2)
+      ? {}
+      : { synonyms: names.map((text, i) => classes[i]?.synonyms ?? [text]) }),
   };
   try {
     return vocabulary(names, flags);

@@ -19,6 +19,8 @@ import { geometricEnsembleClassifier } from "../../../plugins/classifiers/geomet
 import { queryVoidClassifier } from "../../../plugins/classifiers/query_void.ts";
 import { textEncoder } from "../../../plugins/encoders/text_encoder.ts";
 import { acquireDevice } from "../../../plugins/runtimes/mod.ts";
+import { datasetVocabulary } from "../../../plugins/evaluation/vocabularies.ts";
+import { builtinVocabulary } from "../../../plugins/vocabularies/builtin_vocabularies.ts";
 import { photoTemplate, vildTemplates } from "../../../plugins/vocabularies/prompt_templates.ts";
 import { synonymPooling } from "../../../plugins/vocabularies/synonym_pooling.ts";
 import { fakeDevice } from "../../lib/stages/fakes.ts";
@@ -168,6 +170,17 @@ Deno.test("synonyms: the pipeline checks that there is a row of text for each", 
   ) {
     await assert.rejects(run(2, vocabulary(["dog", "cat"], { synonyms: wrong })), message);
   }
+});
+
+Deno.test("synonyms: those of a data set reach the vocabulary, and distractors have none", () => {
+  const slot = datasetVocabulary(
+    { name: "pc59", classes: builtinVocabulary("pc59") },
+    null,
+    ["unicorn"],
+  );
+  assert.deepEqual(slot.synonyms?.[0], ["aeroplane", "airplane"]);
+  assert.deepEqual(slot.synonyms?.[59], ["unicorn"]);
+  assert.equal(slot.pooling, undefined);
 });
 
 Deno.test("text encoder: templates and synonyms are averaged as the pooling says", async () => {
