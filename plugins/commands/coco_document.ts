@@ -5,6 +5,8 @@
  */
 import { basename } from "node:path";
 import type { Image } from "../../lib/image/image.ts";
+import { isThing, type VocabularySlot } from "../../lib/stages/slots.ts";
+import type { Task } from "../methods/ovsnet.ts";
 import { formatTimes, type RunTimes } from "./run_task.ts";
 
 /** COCO's `info`, with what this program adds to it. */
@@ -26,7 +28,7 @@ export interface CocoHead {
   /** The image; its id is 1. */
   images: [{ id: 1; file_name: string; width: number; height: number }];
   /** The classes; ids count from 1 in their order. */
-  categories: { id: number; name: string; isthing?: 0 | 1 }[];
+  categories: { id: number; name: string; isthing: 0 | 1 }[];
 }
 
 /** COCO counts categories from 1. */
@@ -34,40 +36,44 @@ export function categoryId(index: number): number {
   return index + 1;
 }
 
+/** A result that a COCO document is about. */
+export interface CocoSubject extends RunTimes {
+  /** The image. */
+  image: Image;
+  /** The classes. */
+  vocabulary: VocabularySlot;
+}
+
 /**
  * Makes the beginning of a COCO document.
  *
+ * @param subject The result.
  * @param task Which task, for the description.
- * @param image The image.
- * @param file Its path.
- * @param names The classes.
- * @param isThing Which of them are things, where somebody said.
+ * @param file The image's path.
  * @param device What computed it.
- * @param times How long it took.
  * @param files What else was written.
  */
 export function cocoHead(
-  task: string,
-  image: Image,
+  subject: CocoSubject,
+  task: Task,
   file: string,
-  names: readonly string[],
-  isThing: readonly boolean[] | undefined,
   device: string,
-  times: RunTimes,
   files: Record<string, string>,
 ): CocoHead {
+  const { image: { width, height }, vocabulary } = subject;
+  const flags = isThing(vocabulary);
   return {
     info: {
       description: `ovs segment --task ${task}`,
       device,
-      milliseconds: formatTimes(times),
+      milliseconds: formatTimes(subject),
       files,
     },
-    images: [{ id: 1, file_name: basename(file), width: image.width, height: image.height }],
-    categories: names.map((name, index) => ({
+    images: [{ id: 1, file_name: basename(file), width, height }],
+    categories: vocabulary.names.map((name, index) => ({
       id: categoryId(index),
       name,
-      ...(isThing === undefined ? {} : { isthing: isThing[index] ? 1 : 0 }),
+      isthing: flags[index] ? 1 : 0,
     })),
   };
 }

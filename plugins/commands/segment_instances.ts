@@ -11,11 +11,11 @@ import { overlay } from "../../lib/image/overlay.ts";
 import { palette, type Rgb } from "../../lib/image/palette.ts";
 import type { Instance, VocabularySlot } from "../../lib/stages/slots.ts";
 import { renderFigure } from "../codecs/figure.ts";
-import { categoryId, type CocoHead, cocoHead } from "./coco_document.ts";
+import { categoryId, type CocoHead, cocoHead, type CocoSubject } from "./coco_document.ts";
 import { numberedNames } from "./numbered_names.ts";
 import type { OutputFolder } from "./output_folder.ts";
 import type { OpenPipeline } from "./plan_pipeline.ts";
-import { type OnProgress, runTask, type RunTimes } from "./run_task.ts";
+import { type OnProgress, runTask } from "./run_task.ts";
 
 /** An object that is shown. */
 export interface ShownInstance extends Instance {
@@ -26,11 +26,7 @@ export interface ShownInstance extends Instance {
 }
 
 /** The objects of an image, in memory. */
-export interface InstancesImage extends RunTimes {
-  /** The image as it was decoded. */
-  image: Image;
-  /** The words. */
-  vocabulary: VocabularySlot;
+export interface InstancesImage extends CocoSubject {
   /** All objects, best first. */
   instances: readonly Instance[];
   /** Those that are sure enough for people to see, best first. */
@@ -106,7 +102,6 @@ export async function writeInstances(
 ): Promise<InstancesDocument> {
   const { image, instances, shown } = found;
   const { width, height } = image;
-  const { names, isThing } = found.vocabulary;
   const name = basename(file, extname(file));
   const files = {
     overlay: `${name}.overlay.png`,
@@ -144,7 +139,7 @@ export async function writeInstances(
     score,
   }));
   const document: InstancesDocument = {
-    ...cocoHead("instance", image, file, names, isThing, device, found, files),
+    ...cocoHead(found, "instance", file, device, files),
     annotations: results.map((result, index) => ({
       id: index + 1,
       ...result,

@@ -11,11 +11,11 @@ import { palette, type Rgb } from "../../lib/image/palette.ts";
 import { colourToId, encodePanopticPng } from "../../lib/image/panoptic_png.ts";
 import type { PanopticSegment, VocabularySlot } from "../../lib/stages/slots.ts";
 import { renderFigure } from "../codecs/figure.ts";
-import { categoryId, type CocoHead, cocoHead } from "./coco_document.ts";
+import { categoryId, type CocoHead, cocoHead, type CocoSubject } from "./coco_document.ts";
 import { numberedNames } from "./numbered_names.ts";
 import type { OutputFolder } from "./output_folder.ts";
 import type { OpenPipeline } from "./plan_pipeline.ts";
-import { type OnProgress, runTask, type RunTimes } from "./run_task.ts";
+import { type OnProgress, runTask } from "./run_task.ts";
 import { formatShare } from "./segment_file.ts";
 
 /** A segment with what is written about it. */
@@ -29,11 +29,7 @@ export interface PanopticEntry extends PanopticSegment {
 }
 
 /** An image in segments, in memory. */
-export interface PanopticImage extends RunTimes {
-  /** The image as it was decoded. */
-  image: Image;
-  /** The words. */
-  vocabulary: VocabularySlot;
+export interface PanopticImage extends CocoSubject {
   /** height × width; the index of each pixel's segment in `entries`, −1 for void. */
   segmentOf: Int32Array;
   /** The segments, largest first. */
@@ -128,7 +124,6 @@ export async function writePanoptic(
 ): Promise<PanopticDocument> {
   const { image, segmentOf, entries } = found;
   const { width, height } = image;
-  const { names, isThing } = found.vocabulary;
   const name = basename(file, extname(file));
   const files = {
     overlay: `${name}.overlay.png`,
@@ -157,7 +152,7 @@ export async function writePanoptic(
     encodePanopticPng(segmentOf, width, height, ids),
   ]);
   const document: PanopticDocument = {
-    ...cocoHead("panoptic", image, file, names, isThing, device, found, files),
+    ...cocoHead(found, "panoptic", file, device, files),
     annotations: [{
       image_id: 1,
       file_name: files.panoptic,
