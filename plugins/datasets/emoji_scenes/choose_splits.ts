@@ -73,7 +73,7 @@ async function main(args: readonly string[]): Promise<void> {
   const { embedder, engine } = opened;
   const embeddings = await embedder.embed(names);
   const choose = (sameMeaning: number) =>
-    chooseNearAndFar(names, training, embeddings, { sameMeaning, candidates });
+    chooseNearAndFar(names, training, embeddings, { sameMeaning, candidates, engine });
   let chosen: NearAndFar;
   try {
     chosen = await choose(same);

@@ -6,6 +6,7 @@
 import { readFileSync } from "node:fs";
 import { InputError, ShapeError } from "../../../lib/errors.ts";
 import { Rng } from "../../../lib/rng.ts";
+import type { Engine } from "../../../lib/runtime.ts";
 import { chooseDistinct } from "../../../lib/similarity/choose_distinct.ts";
 import { CosineRows } from "../../../lib/similarity/cosine_blocks.ts";
 import { nearestRows } from "../../../lib/similarity/nearest_rows.ts";
@@ -160,6 +161,8 @@ export interface NearAndFarOptions {
   readonly sameMeaning?: number;
   /** Which names may be chosen; all unseen ones where left out. */
   readonly candidates?: readonly string[];
+  /** Computes the cosines; plain loops where left out. */
+  readonly engine?: Engine;
 }
 
 /** What {@linkcode chooseNearAndFar} chooses. */
@@ -193,7 +196,7 @@ export async function chooseNearAndFar(
   embeddings: HostTensor<"float32">,
   options: NearAndFarOptions = {},
 ): Promise<NearAndFar> {
-  const { near = nearCount, far = farCount, sameMeaning = 0.9 } = options;
+  const { near = nearCount, far = farCount, sameMeaning = 0.9, engine } = options;
   if (embeddings.shape[0] !== names.length) {
     throw new ShapeError(
       `splits: embeddings are ${formatShape(embeddings.shape)}, must be ${names.length}×D`,
@@ -213,8 +216,9 @@ export async function chooseNearAndFar(
   const seen = new Set(seenNames);
   const candidates = (options.candidates ?? names).filter((name) => !seen.has(name));
   const rows = table(candidates);
-  const { cosine: similarity } = await nearestRows(rows, table(seenNames));
-  const same = await similarPairs(rows, sameMeaning);
+  const how = engine === undefined ? {} : { engine };
+  const { cosine: similarity } = await nearestRows(rows, table(seenNames), how);
+  const same = await similarPairs(rows, sameMeaning, how);
   const farRows = chooseDistinct(similarity, { from: "far", count: far, same });
   const nearRows = chooseDistinct(similarity, {
     from: "near",

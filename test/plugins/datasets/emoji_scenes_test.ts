@@ -1,10 +1,17 @@
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { InputError, OptionError, ShapeError } from "../../../lib/errors.ts";
 import { Rng } from "../../../lib/rng.ts";
+import { CosineRows } from "../../../lib/similarity/cosine_blocks.ts";
+import { similarPairs } from "../../../lib/similarity/similar_pairs.ts";
+import { float32 } from "../../../lib/tensor.ts";
+import { builtinRegistry } from "../../../plugins/builtin.ts";
 import {
   type Canvas,
   drawSprite,
@@ -31,6 +38,9 @@ import {
   type SpriteSource,
   SpriteStore,
 } from "../../../plugins/datasets/emoji_scenes/sprites.ts";
+import { openTextEncoder } from "../../../plugins/evaluation/text_embedder.ts";
+import { modelSource } from "../../../plugins/methods/open_pipeline.ts";
+import { acquireDevice } from "../../../plugins/runtimes/mod.ts";
 import { renderStuff, stuffCategories } from "../../../plugins/datasets/emoji_scenes/textures.ts";
 import {
   emojiUniverse,
@@ -461,50 +471,109 @@ Deno.test("splits: near and far, once chosen, are disjoint and full; before that
   }
 });
 
-Deno.test("splits: far and near as defined, on random embeddings", () => {
-  fc.assert(
-    fc.property(fc.integer(), fc.double({ min: 0.5, max: 1.01, noNaN: true }), (seed, same) => {
-      const rng = new Rng(seed);
-      const [count, dimensions] = [60, 5];
-      const names = Array.from({ length: count }, (_, i) => `c${i}`);
-      const rows = new Float32Array(count * dimensions);
-      for (let i = 0; i < count; i++) {
-        const row = Array.from({ length: dimensions }, () => rng.uniform(-1, 1));
-        const norm = Math.sqrt(row.reduce((sum, v) => sum + v * v, 0));
-        rows.set(row.map((v) => v / norm), i * dimensions);
-      }
-      const seen = names.slice(0, 10);
-      const options = { near: 5, far: 6, sameMeaning: same };
-      let chosen;
-      try {
-        chosen = chooseNearAndFar(names, seen, rows, dimensions, options);
-      } catch (error) {
-        // Where too many names mean the same, it says so.
-        return assert.ok(error instanceof InputError && /sameMeaning/.test(error.message));
-      }
-      const { near, far } = chosen;
-      const cosine = (a: string, b: string) => {
-        let sum = 0;
-        for (let d = 0; d < dimensions; d++) {
-          sum += rows[Number(a.slice(1)) * dimensions + d]! *
-            rows[Number(b.slice(1)) * dimensions + d]!;
+Deno.test("splits: far and near as defined, on random embeddings", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.integer(),
+      fc.double({ min: 0.5, max: 1, noNaN: true }),
+      async (seed, same) => {
+        const rng = new Rng(seed);
+        const [count, dimensions] = [60, 5];
+        const names = Array.from({ length: count }, (_, i) => `c${i}`);
+        const rows = float32(
+          [count, dimensions],
+          Float32Array.from({ length: count * dimensions }, () => rng.uniform(-1, 1)),
+        );
+        const all = new CosineRows(rows);
+        const cosine = (a: string, b: string) =>
+          all.cosine(Number(a.slice(1)), all, Number(b.slice(1)));
+        const seen = names.slice(0, 10);
+        const options = { near: 5, far: 6, sameMeaning: same };
+        let chosen;
+        try {
+          chosen = await chooseNearAndFar(names, seen, rows, options);
+        } catch (error) {
+          // Where too many names mean the same, it says so.
+          return assert.ok(error instanceof InputError && /sameMeaning/.test(error.message));
         }
-        return sum;
-      };
-      const similarity = (name: string) => Math.max(...seen.map((s) => cosine(name, s)));
-      const all = [...near, ...far];
-      assert.deepEqual([near.length, far.length], [5, 6]);
-      assert.equal(new Set([...all, ...seen]).size, 21);
-      all.forEach((a, i) => all.slice(0, i).forEach((b) => assert.ok(cosine(a, b) < same)));
-      assert.ok(near.every((name) => similarity(name) < same));
-      // The least similar candidate of all is far.
-      const least = Math.min(...names.slice(10).map(similarity));
-      assert.equal(similarity(far[0]!), least);
-      const rising = far.map(similarity);
-      assert.deepEqual(rising, [...rising].sort((a, b) => a - b));
-    }),
+        const { near, far } = chosen;
+        const similarity = (name: string) => Math.max(...seen.map((s) => cosine(name, s)));
+        const both = [...near, ...far];
+        assert.deepEqual([near.length, far.length], [5, 6]);
+        assert.equal(new Set([...both, ...seen]).size, 21);
+        both.forEach((a, i) => both.slice(0, i).forEach((b) => assert.ok(cosine(a, b) < same)));
+        assert.ok(near.every((name) => similarity(name) < same));
+        // The least similar candidate of all is far.
+        const least = Math.min(...names.slice(10).map(similarity));
+        assert.equal(similarity(far[0]!), least);
+        const rising = far.map(similarity);
+        assert.deepEqual(rising, [...rising].sort((a, b) => a - b));
+        const falling = near.map(similarity);
+        assert.deepEqual(falling, [...falling].sort((a, b) => b - a));
+      },
+    ),
     { numRuns: 50 },
   );
-  assert.throws(() => chooseNearAndFar(["a"], [], new Float32Array(3), 2), ShapeError);
-  assert.throws(() => chooseNearAndFar(["a"], ["b"], new Float32Array(2), 2), InputError);
+  await assert.rejects(chooseNearAndFar(["a"], [], float32([3, 1])), ShapeError);
+  await assert.rejects(chooseNearAndFar(["a"], ["b"], float32([1, 2])), InputError);
+});
+
+Deno.test("splits: one command chooses them anew by the shipped text encoder", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "ovstage-splits-"));
+  try {
+    const script = new URL(
+      "../../../plugins/datasets/emoji_scenes/choose_splits.ts",
+      import.meta.url,
+    );
+    const out = join(folder, "splits.json");
+    const run = (...args: string[]) =>
+      new Promise<{ code: unknown; stdout: string; stderr: string }>((resolve) =>
+        execFile(
+          process.execPath,
+          ["run", "-A", "--quiet", fileURLToPath(script), ...args, "--out", out],
+          (error, stdout, stderr) => resolve({ code: error?.code ?? 0, stdout, stderr }),
+        )
+      );
+    const strict = await run("--same", "0.9");
+    assert.equal(strict.code, 2);
+    assert.match(
+      strict.stderr,
+      /only \d+ of (286 far|150 near) categories .*; --same 0\.\d+ leaves enough\n$/,
+    );
+    assert.deepEqual(await readdir(folder), []);
+    const { code, stdout, stderr } = await run();
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /^near: 150 categories.*\nfar: 286 categories/);
+    const { seed, seen, near, far } = JSON.parse(await readFile(out, "utf8"));
+    const universe = emojiUniverse();
+    assert.equal(seed, 2026);
+    assert.deepEqual(seen, chooseSeen().map((index) => universe[index]!.hexcode));
+    assert.deepEqual([near.length, far.length], [150, 286]);
+    assert.equal(new Set([...seen, ...near, ...far]).size, 159 + 150 + 286);
+    const distinct = new Map(distinctCategories().map(({ hexcode, name }) => [hexcode, name]));
+    assert.ok([...near, ...far].every((code) => distinct.has(code)));
+
+    const names = [
+      ...seenNames({ seen: chooseSeen() }),
+      ...[...near, ...far].map((code) => distinct.get(code)!),
+    ];
+    const device = await acquireDevice("cpu");
+    await using encoder = await openTextEncoder({
+      registry: builtinRegistry(),
+      device,
+      models: modelSource(),
+    });
+    const rows = new CosineRows(await encoder.embed(names));
+    const same = Number(/a cosine of ([\d.]+) on/.exec(stdout)![1]);
+    const pairs = await similarPairs(rows, same);
+    // Training categories may be alike; of the others, none is like another or like them.
+    assert.deepEqual(pairs.filter(({ second }) => second >= 171), []);
+    const similarity = names.slice(171).map((_, i) =>
+      Math.max(...Array.from({ length: 171 }, (_, s) => rows.cosine(171 + i, rows, s)))
+    );
+    assert.ok(Math.max(...similarity.slice(150)) < Math.min(...similarity.slice(0, 150)));
+    await device.dispose();
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });
