@@ -284,13 +284,10 @@ export class ConfusionMatrix {
   }
 
   #refuse(truth: number, prediction: number, where: string): never {
-    const isTruth = !this.#isLabel(truth);
+    const [side, label] = this.#isLabel(truth) ? ["predicted", prediction] : ["true", truth];
     throw new InputError(
-      `${where}${isTruth ? "true" : "predicted"} label ${
-        isTruth ? truth : prediction
-      } is neither ` +
-        `−1 nor one of 0 to ${this.numClasses - 1}` +
-        (isTruth ? `; the ignored label is ${this.ignoreLabel ?? "not set"}` : ""),
+      `${where}${side} label ${label} is neither −1 nor one of 0 to ${this.numClasses - 1}` +
+        (side === "true" ? `; the ignored label is ${this.ignoreLabel ?? "not set"}` : ""),
     );
   }
 

@@ -24,8 +24,12 @@ export function readInteger(
   if (Number.isSafeInteger(value) && Number(value) >= least && Number(value) <= most) {
     return Number(value);
   }
-  const bound = most === Number.MAX_SAFE_INTEGER ? `at least ${least}` : `${least} to ${most}`;
-  throw new InputError(`${where} is ${show(value)}; it must be a whole number, ${bound}`);
+  const bounds = most < Number.MAX_SAFE_INTEGER
+    ? `, ${least} to ${most}`
+    : least > -Infinity
+    ? `, at least ${least}`
+    : "";
+  throw new InputError(`${where} is ${show(value)}; it must be a whole number${bounds}`);
 }
 
 /** The fields of an object. */
