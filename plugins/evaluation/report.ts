@@ -30,7 +30,7 @@ const percent = (value: number | null | undefined, digits = 1) =>
 function cell(value: string | number | null, digits?: number): string {
   if (typeof value === "string") return `<td>${escapeHtml(value)}</td>`;
   const text = value === null ? "–" : digits === undefined ? String(value) : value.toFixed(digits);
-  return `<td class="number" data-value="${value ?? -1}">${text}</td>`;
+  return `<td class="number" data-value="${value ?? ""}">${text}</td>`;
 }
 
 function table(

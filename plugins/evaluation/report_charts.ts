@@ -37,12 +37,13 @@ async function chart(
   return { heading, text, columns, rows, svg };
 }
 
-const bars = (from: string, to: string, x: object, y: string) => ({
+/** Numbers of classes by what lies from `from` to `to`. */
+const bars = (step: number, x: object) => ({
   mark: { type: "bar", binSpacing: 1 },
   encoding: {
-    x: { field: from, bin: { binned: true }, type: "quantitative", ...x },
-    x2: { field: to },
-    y: { field: "classes", type: "quantitative", title: y, axis: { tickMinStep: 1, format: "d" } },
+    x: { field: "from", bin: { binned: true, step }, type: "quantitative", ...x },
+    x2: { field: "to" },
+    y: { field: "classes", type: "quantitative", axis: { tickMinStep: 1, format: "d" } },
   },
 });
 
@@ -63,7 +64,7 @@ async function scoresOfClasses({ task, classes }: EvaluationResult): Promise<Rep
     },
     {
       data: { values: bins },
-      ...bars("from", "to", { title: `${perClass} (%)`, scale: { domain: [0, 100] } }, "classes"),
+      ...bars(5, { title: `${perClass} (%)`, scale: { domain: [0, 100] } }),
     },
   );
 }
@@ -87,7 +88,7 @@ async function similarities({ classes, similarity }: EvaluationResult): Promise<
     },
     {
       data: { values: shown },
-      ...bars("from", "to", { title: "cosine to the nearest training category" }, "classes"),
+      ...bars(0.05, { title: "cosine to the nearest training category" }),
     },
   );
 }

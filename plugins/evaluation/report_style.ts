@@ -12,7 +12,8 @@ export const reportStyle = `
 }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 64rem; color: var(--ink); background: var(--paper);
-  font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; overflow-wrap: anywhere; }
+  font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }
+h1, h3, dd { overflow-wrap: anywhere; }
 h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .25rem; }
 h2 { font-size: 1.25rem; margin: 2.5rem 0 .5rem; }
 h3 { font-size: 1rem; margin: 1.25rem 0 .5rem; font-weight: 600; }
@@ -62,24 +63,28 @@ section > dl:not(.tiles) dd { margin: 0; font-family: ui-monospace, monospace; f
 }
 `;
 
-/** Sorting: without scripts the tables stay as they were written. */
+/** Sorting: without scripts the tables stay as they were written. What has no value goes last. */
 export const reportScript = `
 for (const table of document.querySelectorAll("table[data-sortable]")) {
+  const [body] = table.tBodies;
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => head.querySelector("button").addEventListener("click", () => {
-    const down = head.getAttribute("aria-sort") === "ascending" ||
-      (!head.hasAttribute("aria-sort") && table.tBodies[0].rows[0]?.cells[column].dataset.value !== undefined);
+    const rows = [...body.rows];
+    const isNumber = rows[0]?.cells[column].dataset.value !== undefined;
+    const before = head.getAttribute("aria-sort");
+    const sign = before === "ascending" || before === null && isNumber ? -1 : 1;
     for (const other of heads) other.removeAttribute("aria-sort");
-    head.setAttribute("aria-sort", down ? "descending" : "ascending");
-    const rows = [...table.tBodies[0].rows];
-    const value = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent;
+    head.setAttribute("aria-sort", sign < 0 ? "descending" : "ascending");
+    const value = (row) => {
+      const { dataset, textContent } = row.cells[column];
+      return isNumber ? dataset.value : textContent;
+    };
     rows.sort((a, b) => {
       const [x, y] = [value(a), value(b)];
-      const order = row => row.cells[column].dataset.value !== undefined ? Number(value(row)) : null;
-      const difference = order(a) === null ? x.localeCompare(y) : order(a) - order(b);
-      return down ? -difference : difference;
+      if (x === "" || y === "") return (x === "") - (y === "");
+      return sign * (isNumber ? x - y : x.localeCompare(y));
     });
-    table.tBodies[0].append(...rows);
+    body.append(...rows);
   }));
 }
 `;
