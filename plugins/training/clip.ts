@@ -40,18 +40,27 @@ import { type RunOptions, type RunResult, train } from "./trainer.ts";
 function towersOf(
   { network: { image, text, jointSize } }: ClipConfig,
 ): { image: ImageEncoderConfig; text: TextEncoderConfig } {
-  return { image: { ...image, grid: mosaicGrid, jointSize }, text: { ...text, jointSize } };
+  return { image: { ...image, jointSize }, text: { ...text, jointSize } };
 }
 
 function layoutOf(config: ClipConfig): ParameterLayout {
   const graph = new Graph("layout");
-  return ParameterLayout.of(graph, (scope) => void clipLoss(scope, config));
+  return ParameterLayout.of(graph, (scope) => void clipLoss(scope, config, "running"));
 }
 
 /** Mosaics that are computed at once. */
 const mosaicsOf = ({ batch, microBatches }: ClipConfig) => batch / microBatches;
 
-function clipLoss(scope: ParameterScope, config: ClipConfig) {
+/**
+ * The loss of one batch: symmetric contrast of pictures and captions (Radford et al., 2021), and
+ * contrast of pictures with other drawings of the same thing (Khosla et al., 2020).
+ *
+ * Picture embeddings are batch-normalised (Ioffe and Szegedy, 2015) before they are made unit
+ * vectors: else all pictures begin as one and the same direction.
+ *
+ * @param statistics Of the batch in training, the running ones afterwards.
+ */
+function clipLoss(scope: ParameterScope, config: ClipConfig, statistics: "batch" | "running") {
   const { graph } = scope;
   const towers = towersOf(config);
   const mosaics = mosaicsOf(config);
@@ -64,24 +73,55 @@ function clipLoss(scope: ParameterScope, config: ClipConfig) {
   const mask = graph.input("mask", [pairs, captionLength]);
   const captionTargets = graph.input("captionTargets", [pairs, pairs]);
   const pictureTargets = graph.input("pictureTargets", [pairs, pairs]);
+  const twinTargets = graph.input("twinTargets", [pairs, pairs]);
 
   const { features } = imageEncoder(scope.scope("image"), image, towers.image);
   const flat = ops.reshape(features, [mosaics, jointSize, mosaicGrid ** 2]);
-  const pooled = ops.matMul(pool, ops.transpose(flat, [0, 2, 1]));
-  const pictures = ops.l2Normalize(ops.reshape(pooled, [pairs, jointSize]));
+  const rows = ops.matMul(pool, ops.transpose(flat, [0, 2, 1]));
+  const pooled = ops.reshape(rows, [pairs, jointSize]);
+  const mean = ops.reduceMean(pooled, [0], true);
+  const centred = ops.sub(pooled, mean);
+  const variance = ops.reduceMean(ops.mul(centred, centred), [0], true);
+  const running = scope.scope("running");
+  const runningMean = running.parameter("mean", [jointSize], { constant: 0 });
+  const runningVariance = running.parameter("variance", [jointSize], { constant: 1 });
+  const normalised = statistics === "batch"
+    ? ops.div(centred, ops.sqrt(ops.add(variance, normEpsilon)))
+    : ops.div(ops.sub(pooled, runningMean), ops.sqrt(ops.add(runningVariance, normEpsilon)));
+  const pictures = ops.l2Normalize(normalised);
   const texts = textEncoder(scope.scope("text"), tokens, mask, towers.text);
 
-  const logScale = scope.parameter("logScale", [1], {
-    constant: Math.log(1 / config.loss.temperature),
-  });
-  const scale = ops.exp(ops.min(logScale, Math.log(100)));
+  const scaleOf = (name: string) =>
+    ops.exp(ops.min(
+      scope.parameter(name, [1], { constant: Math.log(1 / config.loss.temperature) }),
+      Math.log(100),
+    ));
+  const scale = scaleOf("logScale");
   const logits = ops.mul(ops.matMul(pictures, ops.transpose(texts, [1, 0])), scale);
   const agreement = ops.add(
     ops.mul(captionTargets, ops.logSoftmax(logits, 1)),
     ops.mul(pictureTargets, ops.logSoftmax(logits, 0)),
   );
-  return { loss: ops.mul(ops.reduceSum(agreement), -0.5 / pairs), scale, logits };
+  const contrast = ops.mul(ops.reduceSum(agreement), -0.5 / pairs);
+  // No picture is its own twin.
+  const self = graph.constant(
+    Float32Array.from({ length: pairs * pairs }, (_, i) => i % (pairs + 1) === 0 ? -1e4 : 0),
+    [pairs, pairs],
+  );
+  const likeness = ops.mul(
+    ops.matMul(pictures, ops.transpose(pictures, [1, 0])),
+    scaleOf("twinLogScale"),
+  );
+  const twins = ops.logSoftmax(ops.add(likeness, self), 1);
+  const twin = ops.mul(ops.reduceSum(ops.mul(twinTargets, twins)), -1 / pairs);
+  const loss = ops.add(contrast, ops.mul(twin, config.loss.twins));
+  return { loss, contrast, twin, scale, logits, mean, variance };
 }
+
+/** Added to variances, as everywhere. */
+const normEpsilon = 1e-5;
+/** How much of the running statistics a step replaces. */
+const normMomentum = 0.01;
 
 /** The tokenizer of a run: byte pairs learned from all captions, kept beside the checkpoint. */
 function tokenizerOf(config: ClipConfig): BpeTokenizer {
@@ -114,9 +154,11 @@ export async function trainClip(config: ClipConfig, options: RunOptions = {}): P
   const layout = layoutOf(config);
   const graph = new Graph("clip_step");
   const flat = layout.scopeOver(graph.input("parameters", [layout.size]));
-  const { loss, scale } = clipLoss(flat.scope, config);
+  const { loss, ...figures } = clipLoss(flat.scope, config, "batch");
   graph.output("loss", loss);
-  graph.output("scale", scale);
+  for (const name of ["contrast", "twin", "scale", "mean", "variance"] as const) {
+    graph.output(name, figures[name]);
+  }
   graph.output("gradient", flat.flatten(gradients(loss, flat.pieces)));
 
   const engine = await ortNodeEngine({ threads: config.threads });
@@ -125,8 +167,8 @@ export async function trainClip(config: ClipConfig, options: RunOptions = {}): P
   if (config.validation.every > 0) {
     const forward = new Graph("clip_validation");
     const scope = layout.scopeOver(forward.input("parameters", [layout.size])).scope;
-    const { loss, logits } = clipLoss(scope, config);
-    forward.output("loss", loss);
+    const { contrast, logits } = clipLoss(scope, config, "running");
+    forward.output("loss", contrast);
     forward.output("logits", logits);
     validationSession = await engine.load(forward.toOnnx());
   }
@@ -148,15 +190,36 @@ export async function trainClip(config: ClipConfig, options: RunOptions = {}): P
     pool: float32([perMicro, picturesPerMosaic, mosaicGrid ** 2], batch.pool),
     captionTargets: float32([pairs, pairs], batch.captionTargets),
     pictureTargets: float32([pairs, pairs], batch.pictureTargets),
+    twinTargets: float32([pairs, pairs], batch.twinTargets),
     ...tokenizer.encodeBatch(batch.captions, captionLength, captionLength),
   });
   const micro = async (rng: Rng) => {
     const outputs = await session.run(inputsOf(clipBatch(rng, perMicro, universe, sprites)));
+    const figure = async (name: string) => (await numbers(outputs[name]))[0]!;
     return {
       grads: await numbers(outputs["gradient"]),
-      loss: (await numbers(outputs["loss"]))[0]!,
-      scale: (await numbers(outputs["scale"]))[0]!,
+      metrics: {
+        loss: await figure("loss"),
+        contrast: await figure("contrast"),
+        twin: await figure("twin"),
+        scale: await figure("scale"),
+      },
+      mean: await numbers(outputs["mean"]),
+      variance: await numbers(outputs["variance"]),
     };
+  };
+  const { jointSize } = config.network;
+  const places = (["mean", "variance"] as const).map((name) => ({
+    name,
+    offset: layout.find(`running.${name}`, [jointSize]).offset,
+  }));
+  /** The optimiser leaves these be: their gradient is 0. */
+  const follow = (statistics: Record<"mean" | "variance", Float32Array>) => {
+    for (const { name, offset } of places) {
+      statistics[name].forEach((value, d) =>
+        params[offset + d]! += normMomentum * (value - params[offset + d]!)
+      );
+    }
   };
 
   options.onNote?.(`clip: ${layout.size} parameters, ${mosaics * picturesPerMosaic} pairs a step`);
@@ -170,19 +233,22 @@ export async function trainClip(config: ClipConfig, options: RunOptions = {}): P
       async step(step) {
         const rng = batches.fork(step);
         if (microBatches === 1) {
-          const { grads, ...metrics } = await micro(rng);
+          const { grads, metrics, ...statistics } = await micro(rng);
+          follow(statistics);
           return { grads, metrics };
         }
         // Every piece has its own negatives: only its own captions are told apart.
         const sum = new GradientAccumulator(layout.size);
-        const metrics = { loss: 0, scale: 0 };
+        const means = { loss: 0, contrast: 0, twin: 0, scale: 0 };
         for (let i = 0; i < microBatches; i++) {
-          const { grads, loss, scale } = await micro(rng.fork(i));
+          const { grads, metrics, ...statistics } = await micro(rng.fork(i));
           sum.add(grads);
-          metrics.loss += loss / microBatches;
-          metrics.scale = scale;
+          follow(statistics);
+          for (const name of ["loss", "contrast", "twin", "scale"] as const) {
+            means[name] += metrics[name] / microBatches;
+          }
         }
-        return { grads: sum.take(), metrics };
+        return { grads: sum.take(), metrics: means };
       },
       async validate() {
         const rounds = Math.max(1, Math.round(config.validation.size / perMicro));
@@ -207,6 +273,25 @@ export async function trainClip(config: ClipConfig, options: RunOptions = {}): P
   }
 }
 
+/** The parameters with the batch normalisation made part of the projection into the joint space. */
+function withStatistics(
+  params: Float32Array,
+  layout: ParameterLayout,
+  { network: { image: { widths: [, wide] }, jointSize } }: ClipConfig,
+): Float32Array {
+  const folded = params.slice();
+  const mean = layout.find("running.mean", [jointSize]).offset;
+  const variance = layout.find("running.variance", [jointSize]).offset;
+  const weight = layout.find("image.joint.weight", [jointSize, wide, 1, 1]).offset;
+  const bias = layout.find("image.joint.bias", [jointSize]).offset;
+  for (let d = 0; d < jointSize; d++) {
+    const factor = 1 / Math.sqrt(params[variance + d]! + normEpsilon);
+    for (let i = 0; i < wide; i++) folded[weight + d * wide + i]! *= factor;
+    folded[bias + d] = (params[bias + d]! - params[mean + d]!) * factor;
+  }
+  return folded;
+}
+
 /** The two towers as ONNX files. */
 export interface ClipModels {
   /** `image` to `features`, `pyramid4` and `pyramid8`. */
@@ -228,9 +313,10 @@ export interface ClipModels {
  * @throws {ModelError} If there is no checkpoint of stage "clip".
  */
 export async function exportClip(dir: string): Promise<ClipModels> {
-  const { config, params } = await openRun(dir, "clip");
+  const { config, params: trained } = await openRun(dir, "clip");
   const layout = layoutOf(config);
   const towers = towersOf(config);
+  const params = withStatistics(trained, layout, config);
 
   const image = new Graph("image_encoder");
   const outputs = imageEncoder(

@@ -18,6 +18,7 @@ import type { SpriteSource } from "../datasets/emoji_scenes/sprites.ts";
 import { renderStuff, stuffCategories } from "../datasets/emoji_scenes/textures.ts";
 import { emojiUniverse, type Style, trainingStyles } from "../datasets/emoji_scenes/universe.ts";
 import type { ClipModels } from "./clip.ts";
+import { mosaicGrid, mosaicSize } from "./clip_batches.ts";
 import { embedNames } from "./towers.ts";
 import { writePlanes } from "./pixel_planes.ts";
 
@@ -61,8 +62,19 @@ export async function evaluateScenes(
   return matrix;
 }
 
+/** How drawings are shown to the image tower. */
+export interface ZeroShotOptions {
+  /** Side of a drawing's square in pixels: a power of two from 16 to 128; 32 where left out. */
+  side?: number;
+  /**
+   * What an embedding is the mean of: the cells under the drawing, by how much of each it covers
+   * (the default, as mask pooling has it), or all cells of its square.
+   */
+  pool?: "mask" | "square";
+}
+
 /**
- * Zero-shot classification of single drawings among the names of the whole universe.
+ * Zero-shot classification of single drawings on textures, among the names of the whole universe.
  *
  * @param sprites Sprites of the universe in the style.
  * @returns The share of drawings whose own name is the nearest one.
@@ -72,49 +84,62 @@ export async function zeroShotAccuracy(
   engine: Engine,
   sprites: SpriteSource,
   style: Style,
+  { side = 32, pool = "mask" }: ZeroShotOptions = {},
 ): Promise<number> {
   const universe = emojiUniverse();
   const text = await embedNames(models, universe.map(({ name }) => name));
   const [count, size] = text.shape as [number, number];
   const session = await engine.load(models.imageEncoder);
   const rng = new Rng(2 ** 31);
+  const columns = mosaicSize / side;
+  const perMosaic = columns * columns;
   let right = 0;
-  // Four drawings to an image, as the tower was trained.
-  for (let first = 0; first < count; first += 4) {
-    const rgb = new Uint8Array(128 * 128 * 3);
-    const drawn = universe.slice(first, first + 4);
-    drawn.forEach((_, k) => {
-      const background = renderStuff(rng.pick(stuffCategories), 64, 64, rng);
-      const [x, y] = [(k & 1) * 64, (k >> 1) * 64];
-      for (let row = 0; row < 64; row++) {
-        const line = background.subarray(row * 192, (row + 1) * 192);
-        rgb.set(line, ((y + row) * 128 + x) * 3);
+  for (let first = 0; first < count; first += perMosaic) {
+    const drawn = universe.slice(first, first + perMosaic);
+    const rgb = new Uint8Array(mosaicSize * mosaicSize * 3);
+    const squares = drawn.map((_, k) => ({
+      x: (k % columns) * side,
+      y: Math.floor(k / columns) * side,
+    }));
+    for (const { x, y } of squares) {
+      const background = renderStuff(rng.pick(stuffCategories), side, side, rng);
+      for (let row = 0; row < side; row++) {
+        const line = background.subarray(row * side * 3, (row + 1) * side * 3);
+        rgb.set(line, ((y + row) * mosaicSize + x) * 3);
       }
-    });
-    drawn.forEach(({ index }, k) =>
-      drawSprite({ width: 128, height: 128, rgb }, sprites.sprite(index, style), {
-        x: (k & 1) * 64 + 32,
-        y: (k >> 1) * 64 + 32,
-        scale: 56,
-      })
-    );
-    const planes = new Float32Array(3 * 128 * 128);
-    writePlanes(rgb, planes, 0);
-    const outputs = await session.run({ image: float32([1, 3, 128, 128], planes) });
-    const features = await outputs["features"]!.read() as Float32Array;
+    }
+    const ids = new Uint16Array(mosaicSize * mosaicSize);
     drawn.forEach(({ index }, k) => {
-      const pooled = new Float64Array(size);
-      for (let d = 0; d < size; d++) {
-        for (let y = 0; y < 8; y++) {
-          for (let x = 0; x < 8; x++) {
-            pooled[d]! += features[d * 256 + ((k >> 1) * 8 + y) * 16 + (k & 1) * 8 + x]!;
-          }
-        }
+      const { x, y } = squares[k]!;
+      const placement = { x: x + side / 2, y: y + side / 2, scale: side * 7 / 8, id: k + 1 };
+      drawSprite(
+        { width: mosaicSize, height: mosaicSize, rgb, ids },
+        sprites.sprite(index, style),
+        {
+          ...placement,
+        },
+      );
+    });
+    if (pool === "square") {
+      for (let i = 0; i < ids.length; i++) {
+        const [x, y] = [i % mosaicSize, Math.floor(i / mosaicSize)];
+        ids[i] = Math.floor(y / side) * columns + Math.floor(x / side) + 1;
       }
+    }
+    const planes = new Float32Array(3 * mosaicSize * mosaicSize);
+    writePlanes(rgb, planes, 0);
+    const outputs = await session.run({
+      image: float32([1, 3, mosaicSize, mosaicSize], planes),
+    });
+    const features = await outputs["features"]!.read() as Float32Array;
+    const pooled = poolById(features, size, ids, drawn.length);
+    drawn.forEach(({ index }, k) => {
       let [best, nearest] = [-Infinity, -1];
       for (let c = 0; c < count; c++) {
         let similarity = 0;
-        for (let d = 0; d < size; d++) similarity += pooled[d]! * text.data[c * size + d]!;
+        for (let d = 0; d < size; d++) {
+          similarity += pooled[k * size + d]! * text.data[c * size + d]!;
+        }
         if (similarity > best) [best, nearest] = [similarity, c];
       }
       if (nearest === index) right++;
@@ -122,4 +147,30 @@ export async function zeroShotAccuracy(
   }
   await session.dispose();
   return right / count;
+}
+
+/** Sums of D×16×16 features, weighted by how many pixels of a cell have the id: one row for each. */
+function poolById(
+  features: Float32Array,
+  size: number,
+  ids: Uint16Array,
+  count: number,
+): Float64Array {
+  const cells = mosaicGrid * mosaicGrid;
+  const step = mosaicSize / mosaicGrid;
+  const weights = new Float64Array(count * cells);
+  ids.forEach((id, i) => {
+    if (id === 0) return;
+    const [x, y] = [i % mosaicSize, Math.floor(i / mosaicSize)];
+    weights[(id - 1) * cells + Math.floor(y / step) * mosaicGrid + Math.floor(x / step)]!++;
+  });
+  const pooled = new Float64Array(count * size);
+  for (let k = 0; k < count; k++) {
+    for (let cell = 0; cell < cells; cell++) {
+      const weight = weights[k * cells + cell]!;
+      if (weight === 0) continue;
+      for (let d = 0; d < size; d++) pooled[k * size + d]! += weight * features[d * cells + cell]!;
+    }
+  }
+  return pooled;
 }

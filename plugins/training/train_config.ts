@@ -67,17 +67,18 @@ const jointSize = count.default(128).describe("D, size of the joint image-text s
 const clip = z.strictObject({
   stage: z.literal("clip").describe("image and text tower, contrastively"),
   ...common,
-  batch: count.describe("mosaics in a batch, of ten captioned pictures each"),
+  batch: count.describe("mosaics in a batch, of 13 captioned pictures each"),
   data: z.strictObject({
     kind: z.literal("emoji-mosaics").describe("pictures of the whole emoji universe"),
     captionLength: count.default(12).describe("subwords that captions are cut to"),
   }).prefault({ kind: "emoji-mosaics" }).describe("what is trained on"),
   network: z.strictObject({
     image: z.strictObject({
-      stemWidth: count.default(32).describe("channels of the stem, at a quarter of the size"),
-      width: count.default(128).describe("channels of a token; a multiple of `heads`"),
-      depth: count.default(5).describe("transformer blocks"),
-      heads: count.default(4).describe("heads of each block"),
+      stemWidth: count.default(32).describe("channels at half the image's size"),
+      widths: z.tuple([count, count]).default([64, 128]).describe(
+        "channels at a quarter and at an eighth of the image's size",
+      ),
+      depths: z.tuple([count, count]).default([1, 5]).describe("blocks at each of them"),
     }).prefault({}).describe("the image tower"),
     text: z.strictObject({
       vocabularySize: z.int().min(258).default(2048).describe("most subwords"),
@@ -90,6 +91,9 @@ const clip = z.strictObject({
   }).prefault({}).describe("sizes of the towers"),
   loss: z.strictObject({
     temperature: positive.default(0.07).describe("the first temperature; it is learned"),
+    twins: weight.default(1).describe(
+      "weight of the contrast between drawings of the same thing by different hands",
+    ),
   }).prefault({}).describe("symmetric contrastive loss"),
   validation: validation(64, "mosaics to validate on"),
 });
@@ -234,7 +238,7 @@ function* relations(config: TrainConfig): Generator<string> {
     }
   }
   const towers = config.stage === "clip"
-    ? { "network.image": config.network.image, "network.text": config.network.text }
+    ? { "network.text": config.network.text }
     : { network: config.network };
   for (const [path, { width, heads }] of Object.entries(towers)) {
     if (width % heads !== 0) {

@@ -33,11 +33,9 @@ export function writeTinyModels(folder: string): void {
 
   const image = new Graph("image_encoder");
   const features = imageEncoder(scope(image), image.input("image", ["B", 3, "H", "W"]), {
-    stemWidth: 8,
-    width: 16,
-    depth: 1,
-    heads: 2,
-    grid: 4,
+    stemWidth: 4,
+    widths: [8, 16],
+    depths: [1, 1],
     jointSize,
   });
   for (const [name, value] of Object.entries(features)) image.output(name, value);

@@ -4,11 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Rng } from "../../../lib/rng.ts";
 import { float32, HostTensor } from "../../../lib/tensor.ts";
-import { SpriteStore } from "../../../plugins/datasets/emoji_scenes/sprites.ts";
+import { Sprite, SpriteStore } from "../../../plugins/datasets/emoji_scenes/sprites.ts";
 import { emojiUniverse, trainingStyles } from "../../../plugins/datasets/emoji_scenes/universe.ts";
 import { ortNodeEngine } from "../../../plugins/runtimes/ort_node.ts";
 import { exportClip, trainClip } from "../../../plugins/training/clip.ts";
-import { clipBatch } from "../../../plugins/training/clip_batches.ts";
+import { clipBatch, picturesPerMosaic } from "../../../plugins/training/clip_batches.ts";
+import { drawPicture } from "../../../plugins/training/pictures.ts";
 import { readMetrics } from "../../../plugins/training/metrics_log.ts";
 import { tinyClip } from "./tiny_runs.ts";
 
@@ -20,16 +21,17 @@ async function loadedSprites(categories: readonly number[]): Promise<SpriteStore
   return store;
 }
 
-Deno.test("CLIP batches: every picture is a mean of tokens, every target a distribution", async () => {
-  const universe = emojiUniverse().slice(40, 48);
+Deno.test("CLIP batches: every picture is a mean of cells, every target a distribution", async () => {
+  const universe = emojiUniverse().slice(40, 60);
   const sprites = await loadedSprites(universe.map(({ index }) => index));
   for (const seed of [1, 2, 3]) {
     const batch = clipBatch(new Rng(seed), 2, universe, sprites);
     const pairs = batch.captions.length;
-    assert.equal(pairs, 20);
+    assert.equal(pairs, 2 * picturesPerMosaic);
     const sum = (values: Float32Array) => values.reduce((a, b) => a + b, 0);
+    let twins = 0;
     for (let i = 0; i < pairs; i++) {
-      assert.ok(Math.abs(sum(batch.pool.subarray(i * 256, (i + 1) * 256)) - 1) < 1e-6);
+      assert.ok(Math.abs(sum(batch.pool.subarray(i * 256, (i + 1) * 256)) - 1) < 1e-5);
       const row = batch.captionTargets.subarray(i * pairs, (i + 1) * pairs);
       assert.ok(Math.abs(sum(row) - 1) < 1e-6);
       assert.ok(row[i]! > 0, "a picture's own caption is right for it");
@@ -38,15 +40,54 @@ Deno.test("CLIP batches: every picture is a mean of tokens, every target a distr
         (_, j) => batch.pictureTargets[j * pairs + i]!,
       );
       assert.ok(Math.abs(sum(column) - 1) < 1e-6);
+      const others = batch.twinTargets.subarray(i * pairs, (i + 1) * pairs);
+      assert.equal(others[i], 0, "no picture is its own twin");
+      assert.ok(sum(others) === 0 || Math.abs(sum(others) - 1) < 1e-6);
+      twins += Math.round(sum(others));
+      for (let j = 0; j < pairs; j++) {
+        if (others[j]! > 0) assert.ok(row[j]! > 0, "twins share their captions");
+      }
     }
-    // The ten pictures of a mosaic tile its token grid.
-    for (let token = 0; token < 256; token++) {
-      let owners = 0;
-      for (let k = 0; k < 10; k++) owners += Number(batch.pool[k * 256 + token]! > 0);
-      assert.equal(owners, 1);
-    }
+    assert.ok(twins >= pairs / 2, `${twins} of ${pairs} have a twin`);
+    for (const value of batch.images) assert.ok(value >= 0 && value <= 1);
     assert.deepEqual(clipBatch(new Rng(seed), 2, universe, sprites), batch);
   }
+});
+
+Deno.test("CLIP batches: an outline is drawn where the colours of a drawing meet", () => {
+  // Half red, half green, on nothing.
+  const size = 72;
+  const rgba = new Uint8Array(4 * size * size);
+  for (let y = 12; y < 60; y++) {
+    for (let x = 12; x < 60; x++) {
+      rgba.set(x < 36 ? [255, 0, 0, 255] : [0, 255, 0, 255], 4 * (y * size + x));
+    }
+  }
+  const sprite = new Sprite(size, rgba);
+  const side = 64;
+  let outlined = 0;
+  const runs = 200;
+  for (let seed = 0; seed < runs; seed++) {
+    const canvas = {
+      size: side,
+      planes: new Float32Array(3 * side * side).fill(1),
+      coverage: new Float32Array(side * side),
+    };
+    drawPicture(canvas, sprite, { x: 32, y: 32, scale: 60, mirror: true }, new Rng(seed));
+    const covered = canvas.coverage.reduce((a, b) => a + b, 0);
+    // 48 of 72 pixels wide, drawn 60 high; stretched by 0.87 to 1.15, and an outline around it.
+    const square = (48 / 72 * 60) ** 2;
+    assert.ok(covered > 0.8 * square && covered < 1.45 * square, `${covered} of ${square}`);
+    canvas.coverage.forEach((value, i) => {
+      if (value === 0) assert.equal(canvas.planes[i], 1, "what isn't covered stays");
+    });
+    // Along the middle row, the meeting of the two halves is darker than both.
+    const light = (x: number) =>
+      [0, 1, 2].reduce((sum, c) => sum + canvas.planes[(c * side + 32) * side + x]!, 0);
+    const middle = Math.min(...[29, 30, 31, 32, 33, 34].map(light));
+    if (middle < 0.8 * Math.min(light(24), light(40))) outlined++;
+  }
+  assert.ok(outlined > 0.3 * runs && outlined < 0.7 * runs, `${outlined} of ${runs} have outlines`);
 });
 
 Deno.test("CLIP training: a resumed run ends with the bytes of an undisturbed one", async () => {
@@ -103,8 +144,11 @@ Deno.test("CLIP training: micro-batches take part in one step", async () => {
     assert.ok(finished);
     const records = readMetrics(join(root, "run", "metrics.jsonl"));
     assert.equal(records.length, 2);
-    // Ten pictures a mosaic: the loss begins near that of guessing one of ten.
-    assert.ok(Math.abs((records[0]!["loss"] as number) - Math.log(10)) < 4);
+    // Pieces of one mosaic each: their loss begins near that of guessing one of its pictures.
+    const guess = Math.log(picturesPerMosaic);
+    const { contrast, twin, loss } = records[0] as unknown as Record<string, number>;
+    assert.ok(Math.abs(contrast! - guess) < 8, `${contrast} of ${guess}`);
+    assert.ok(Math.abs(contrast! + twin! - loss!) < 1e-4 * loss!);
   } finally {
     rmSync(root, { recursive: true });
   }

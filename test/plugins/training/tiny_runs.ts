@@ -74,7 +74,7 @@ export function tinyClip(out: string, changes: Partial<TrainConfigInput> = {}): 
     batch: 1,
     schedule: [{ kind: "cosine", steps: 4, peak: 1e-3 }],
     network: {
-      image: { stemWidth: 8, width: 16, depth: 2, heads: 2 },
+      image: { stemWidth: 4, widths: [8, 16], depths: [1, 2] },
       text: { vocabularySize: 600, width: 16, depth: 1, heads: 2 },
       jointSize: 8,
     },
