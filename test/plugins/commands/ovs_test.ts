@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import {
   existsSync,
   mkdirSync,
@@ -11,38 +10,17 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import process from "node:process";
-import { fileURLToPath } from "node:url";
 import sharp from "sharp";
 import { decodeRle } from "../../../lib/image/coco_rle.ts";
 import type { SegmentationDocument } from "../../../plugins/commands/segment_file.ts";
+import { type Outcome, runOvs } from "./run_ovs.ts";
 import { writeTinyModels } from "./tiny_models.ts";
 
-const root = fileURLToPath(new URL("../../../", import.meta.url));
-const main = join(root, "plugins", "commands", "main.ts");
 const dir = mkdtempSync(join(tmpdir(), "ovstage-cli-"));
 globalThis.addEventListener("unload", () => rmSync(dir, { recursive: true, force: true }));
 const at = (...path: string[]) => join(dir, ...path);
 
-interface Outcome {
-  code: number;
-  stdout: string;
-  stderr: string;
-}
-
-/** Runs `ovs` as a user would, in a process of its own. */
-function ovs(...args: string[]): Promise<Outcome> {
-  return new Promise((resolve) => {
-    const options = { cwd: dir, maxBuffer: 2 ** 28, encoding: "utf8" } as const;
-    execFile(
-      process.execPath,
-      ["run", "-A", "--quiet", main, ...args],
-      options,
-      (error, stdout, stderr) =>
-        resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
-    );
-  });
-}
+const ovs = (...args: string[]) => runOvs(dir, ...args);
 
 let models: string | undefined;
 /** Segments with small models of random weights on the CPU. */
