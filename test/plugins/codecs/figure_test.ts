@@ -3,7 +3,7 @@ import sharp from "sharp";
 import { InputError } from "../../../lib/errors.ts";
 import { Image } from "../../../lib/image/image.ts";
 import { palette } from "../../../lib/image/palette.ts";
-import { renderFigure } from "../../../plugins/codecs/figure.ts";
+import { type Mark, renderFigure } from "../../../plugins/codecs/figure.ts";
 import { outlineText } from "../../../plugins/codecs/text_outlines.ts";
 
 Deno.test("text outlines: Latin, Greek, Cyrillic, Chinese and emoji; null for what no font has", async () => {
@@ -54,4 +54,41 @@ Deno.test("figure: a small image, several panels, no class, more classes than fi
   await assert.rejects(renderFigure({ panels: [], legend: [] }), InputError);
   const panels = [{ image: dot }, { image: new Image(2, 1) }];
   await assert.rejects(renderFigure({ panels, legend: [] }), InputError);
+});
+
+Deno.test("figure: names inside a panel, where they fit and cover no other", async () => {
+  const image = new Image(200, 100, new Uint8Array(60000).fill(120));
+  const draw = async (marks: Mark[]) => {
+    const bytes = await renderFigure({ panels: [{ image, marks }], legend: [] });
+    const { data } = await sharp(bytes).extract({ left: 40, top: 0, width: 200, height: 100 }).raw()
+      .toBuffer({ resolveWithObject: true });
+    const touched = Array.from({ length: 20000 }, (_, i) => i)
+      .filter((i) => data.subarray(3 * i, 3 * i + 3).some((value) => value !== 120));
+    return {
+      left: Math.min(...touched.map((i) => i % 200)),
+      right: Math.max(...touched.map((i) => i % 200)),
+      top: Math.min(...touched.map((i) => Math.floor(i / 200))),
+      bottom: Math.max(...touched.map((i) => Math.floor(i / 200))),
+      touched: touched.length,
+    };
+  };
+  const dog = { x: 100, y: 50, room: 30, label: "dog", index: 3 };
+  const one = await draw([dog]);
+  assert.ok(one.touched > 50);
+  assert.ok(Math.abs((one.left + one.right) / 2 - 100) < 3);
+  assert.ok(Math.abs((one.top + one.bottom) / 2 - 50) < 5);
+  // Too little room, in the way of a name that is there, wider than the panel.
+  for (
+    const hidden of [
+      { ...dog, x: 20, y: 20, room: 2 },
+      { ...dog, x: 104, y: 52 },
+      { ...dog, y: 10, label: "dog ".repeat(40) },
+    ]
+  ) assert.deepEqual(await draw([dog, hidden]), one);
+  // At the border it moves inside; a script without a font shows its number.
+  assert.ok((await draw([{ ...dog, x: 0, y: 99 }])).touched > 0.9 * one.touched);
+  assert.deepEqual(
+    await draw([{ ...dog, label: "한국어" }]),
+    await draw([{ ...dog, label: "#3" }]),
+  );
 });

@@ -107,6 +107,29 @@ Deno.test("the typed composition and the document give the same, run for run", (
     ]);
   }));
 
+Deno.test("each task has its end, typed and as a document", () =>
+  onCpu(async (device) => {
+    const image = picture(40, 30);
+    const inputs = { image, vocabulary: words };
+    {
+      await using ovsnet = await openOvsnet({ device, models, inputSize: 64, task: "panoptic" });
+      using result = await ovsnet.run(inputs);
+      const { ids, segments } = result.outputs.panoptic;
+      assert.deepEqual(ids.shape, [30, 40]);
+      const found = new Set(await ids.read());
+      found.delete(0);
+      assert.deepEqual([...found].sort(), segments.map(({ id }) => id).sort());
+    }
+    await using ovsnet = await openOvsnet({ device, models, inputSize: 64, task: "instance" });
+    using typed = await ovsnet.run(inputs);
+    const { instances } = typed.outputs.instances;
+    assert.ok(instances.length > 0 && instances.every(({ label }) => words.isThing![label]));
+    const document = ovsnetDocument({ task: "instance", inputSize: 64 });
+    await using pipeline = await openPipeline(document, { device, models });
+    using result = await pipeline.run(inputs, { outputs: ["instances"] });
+    assert.deepEqual(result.outputs.instances.instances, instances);
+  }));
+
 Deno.test("slots on the way have the shapes of the contract, and text has unit rows", () =>
   onCpu(async (device) => {
     await using ovsnet = await openOvsnet({ device, models, inputSize: 64 });
