@@ -272,9 +272,7 @@ export class DecoderStep {
       ...lossInputs,
       ...Object.fromEntries(matchings.map(({ tensor }, i) => [`matching${i}`, tensor])),
       ...(proxies === null ? {} : proxyInputs(proxies, this.#step)),
-      ...(microBatches > 1
-        ? shareInputs(shares, this.#step)
-        : {}),
+      ...(microBatches > 1 ? shareInputs(shares, this.#step) : {}),
       ...kernels?.inputs,
     });
     const metrics: Record<string, number> = {};
