@@ -69,8 +69,8 @@ export async function train(args: readonly string[]): Promise<void> {
   if (help || file === undefined) return await writeText(process.stdout, formatHelp(trainSpec));
   const given = parseTrainConfig(await readUserText(file, "name a config in it"), file);
   const { kernels } = flags;
-  if (kernels !== undefined && given.stage === "clip") {
-    throw new OptionError('--kernels: the stage "clip" has no kernels; leave it out');
+  if (kernels !== undefined && given.stage !== "ovsnet") {
+    throw new OptionError(`--kernels: the stage "${given.stage}" has no kernels; leave it out`);
   }
   if (kernels !== undefined && !["cpu", "webgpu", "auto"].includes(kernels)) {
     throw new OptionError(`--kernels "${kernels}" is unknown; it must be cpu, webgpu or auto`);
