@@ -78,20 +78,19 @@ export async function openTextEmbedder(
       );
     }
   }
-  const [{ builtinRegistry }, { acquireDevice }, { modelSource }, { openTextEncoder, ...files }] =
-    await Promise.all([
-      import("../builtin.ts"),
-      import("../runtimes/mod.ts"),
-      import("../methods/open_pipeline.ts"),
-      import("../evaluation/text_embedder.ts"),
-    ]);
+  const [{ builtinRegistry }, { acquireDevice }, { modelSource }, embedders] = await Promise.all([
+    import("../builtin.ts"),
+    import("../runtimes/mod.ts"),
+    import("../methods/open_pipeline.ts"),
+    import("../evaluation/text_embedder.ts"),
+  ]);
   const registry = builtinRegistry();
   for (const path of flags.plugin) await loadPlugin(path, registry);
   const device: Device = await acquireDevice("cpu");
   try {
     const embedder = embeddings !== undefined
-      ? await files.openEmbeddingFile(embeddings)
-      : await openTextEncoder({
+      ? await embedders.openEmbeddingFile(embeddings)
+      : await embedders.openTextEncoder({
         registry,
         ...(encoder === undefined ? {} : { name: encoder }),
         ...(prompts === undefined ? {} : { options: { prompts } }),
