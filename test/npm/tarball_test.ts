@@ -1,7 +1,6 @@
 /**
  * The package for npm as its users have it: packed, unpacked in an empty project, run by Node. Its
- * dependencies are links to this checkout's; with OVS_NPM_INSTALL=1, as in `deno task test:long`,
- * npm installs them.
+ * dependencies are links to this checkout's; with OVS_NPM_INSTALL=1 npm installs them.
  *
  * @module
  */
