@@ -11,7 +11,45 @@ const text = z.string().min(1);
 const count = z.int().min(1).max(2 ** 31 - 1);
 const cosine = z.number().gt(-1).max(1);
 
-const curateSchema = z.strictObject({
+/** A checked config, defaults filled in; `docs/similarity.md` says what each field is. */
+export interface CurateConfig {
+  /** What to call the benchmark. */
+  name: string;
+  /** Folder that it goes to. */
+  out: string;
+  /** Of the choice of images. */
+  seed: number;
+  /** The vocabulary to be far from. */
+  training: string | string[];
+  /** Where the images come from. */
+  sources: {
+    dataset: string;
+    options: Record<string, string | number | boolean | string[]>;
+  }[];
+  /** What embeds the names. */
+  embedding: {
+    embeddings?: string | undefined;
+    encoder?: string | undefined;
+    prompts?: string | undefined;
+    models?: string | undefined;
+  };
+  /** Whether synonyms count as well as names. */
+  synonyms: boolean;
+  /** Categories are dropped from this similarity to a training category on. */
+  tooClose: number;
+  /** Two categories may mean the same from this similarity on. */
+  sameMeaning: number;
+  /** Which pairs mean the same, for a person to say. */
+  review: { file?: string | undefined; unanswered: "stop" | "merge" | "separate" };
+  /** Most categories; null for all. */
+  categories: number | null;
+  /** Whether what is no category becomes the class others. */
+  others: boolean;
+  /** How images are balanced. */
+  images: { least: number; most: number | null; total: number | null; minPixels: number };
+}
+
+const curateSchema: z.ZodType<CurateConfig> = z.strictObject({
   name: text.describe("what to call the benchmark"),
   out: text.describe("folder that it goes to; new, empty, or of an earlier run of the same config"),
   seed: z.int().min(0).max(2 ** 32 - 1).default(0).describe("of the choice of images"),
@@ -28,7 +66,7 @@ const curateSchema = z.strictObject({
   embedding: z.strictObject({
     embeddings: text.optional().describe("a safetensors file with embeddings of your own"),
     encoder: text.optional().describe("name of the text encoder, onnx where left out"),
-    templates: text.optional().describe("none, single or vild"),
+    prompts: text.optional().describe("vild or photo, the encoder's own where left out"),
     models: text.optional().describe("folder of the model files"),
   }).prefault({}).describe("what embeds the names"),
   synonyms: z.boolean().default(true).describe("whether synonyms count as well as names"),
@@ -58,9 +96,6 @@ const curateSchema = z.strictObject({
   }).prefault({}).describe("how images are balanced"),
 });
 
-/** A checked config, defaults filled in. */
-export type CurateConfig = z.infer<typeof curateSchema>;
-
 /** The config's JSON Schema. */
 export function curateJsonSchema(): Record<string, unknown> {
   return z.toJSONSchema(curateSchema, { io: "input" }) as Record<string, unknown>;
@@ -71,7 +106,7 @@ function* relations({ images, embedding }: CurateConfig): Generator<string> {
   if (images.most !== null && images.most < images.least) {
     yield `images.most is ${images.most}; it must be at least images.least, ${images.least}`;
   }
-  const other = (["encoder", "templates", "models"] as const)
+  const other = (["encoder", "prompts", "models"] as const)
     .find((field) => embedding[field] !== undefined);
   if (embedding.embeddings !== undefined && other !== undefined) {
     yield `embedding.embeddings and embedding.${other} are both given; give one of the two`;

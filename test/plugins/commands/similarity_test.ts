@@ -71,13 +71,13 @@ Deno.test("ovs similarity: embeddings of one's own, as JSON and as a chart", asy
   assert.match(shown, /\naverage 0\.867, median 0\.800\n$/);
 });
 
-Deno.test("ovs similarity: a text encoder, templates and synonyms", async () => {
+Deno.test("ovs similarity: a text encoder, prompts and synonyms", async () => {
   const models = ["--models", at("models")];
   const run = await ovs(
     "similarity",
     ...["--train", "voc20", "--test", "cityscapes19"],
     ...models,
-    ...["--templates", "vild", "--synonyms", "--pairs", "2", "--json"],
+    ...["--prompts", "vild", "--synonyms", "--pairs", "2", "--json"],
   );
   assert.equal(run.code, 0, run.stderr);
   const document: SimilarityDocument = JSON.parse(run.stdout);
@@ -115,14 +115,14 @@ Deno.test("ovs similarity and ovs curate: what can't be is refused by name", asy
     ],
     [() => similarity(["--train", at("empty.txt"), "--test", "voc20"]), /empty\.txt: no classes/],
     [() => similarity([...vocabularies, "--pairs", "-1"]), /--pairs -1: it must be a whole number/],
-    [() => similarity([...vocabularies, "--templates", "vilds"]), /did you mean "vild"\?/],
+    [() => similarity([...vocabularies, "--prompts", "vilds"]), /prompts is "vilds".*vild/],
     [
       () => similarity([...vocabularies, "--encoder", "onx"]),
       /unknown text-encoder "onx"; did you mean "onnx"/,
     ],
     [
-      () => similarity([...vocabularies, ...own, "--templates", "vild"]),
-      /--embeddings and --templates are both given/,
+      () => similarity([...vocabularies, ...own, "--prompts", "vild"]),
+      /--embeddings and --prompts are both given/,
     ],
     [
       () => similarity(["--train", "voc20", "--test", at("test.json"), ...own]),

@@ -227,7 +227,10 @@ Deno.test("curate: pairs wait for answers, and answers are kept", async () => {
     writeFileSync(file, JSON.stringify(review));
   };
   answer("yes");
-  await assert.rejects(run(config), /review\.json: pairs\[0\]\.same is "yes"; it must be true or false, or null/);
+  await assert.rejects(
+    run(config),
+    /review\.json: pairs\[0\]\.same is "yes"; it must be true or false, or null/,
+  );
   answer(false);
   const { categories } = report(await run(config));
   assert.deepEqual(categories.map(({ name }) => name), ["lamp", "guitar", "lantern", "piano"]);
