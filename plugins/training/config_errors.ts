@@ -43,7 +43,7 @@ function schemaAt(schema: Schema, document: unknown, path: Path): Schema {
       ? tuple?.[key] ?? at["items"]
       : (at["properties"] as Record<string, Schema> | undefined)?.[String(key)] ??
         at["additionalProperties"];
-    at = branch((child ?? {}) as Schema, valueAt(document, path.slice(0, i + 1)));
+    at = branch((child || {}) as Schema, valueAt(document, path.slice(0, i + 1)));
   });
   return at;
 }
