@@ -58,6 +58,8 @@ export class PixelClassification {
   readonly #kernel: GpuClassification | CpuClassification;
 
   /**
+   * Makes a kernel for repeated use on one device.
+   *
    * @param device Its WebGPU device runs the WGSL kernels; without one the CPU does.
    * @param options Threshold.
    * @throws {OptionError} If the threshold is no number from 0 on.

@@ -61,6 +61,8 @@ export class Gfa {
   readonly #kernel: GfaKernel;
 
   /**
+   * Makes a kernel for repeated use on one device.
+   *
    * @param device Its WebGPU device runs the WGSL kernels; without one its engine runs the graph.
    * @param options ω and λ, and how to compute; see {@linkcode GfaOptions}.
    * @throws {OptionError} If an option is unknown or outside its domain.

@@ -4,7 +4,7 @@
  * @module
  */
 import type { StagePlugin } from "../../lib/stages/plugin.ts";
-import { CosineModel, cosineOptions } from "./cosine_model.ts";
+import { cosineClassifierOptions, CosineModel } from "./cosine_model.ts";
 
 /**
  * `logits[n, c] = s · cos(fused[n], t_c)`, where t is [text; void] and s the logit scale. Void is
@@ -13,14 +13,14 @@ import { CosineModel, cosineOptions } from "./cosine_model.ts";
 export const cosineClassifier: StagePlugin<
   ["vocabulary", "fused", "text"],
   ["classLogits"],
-  typeof cosineOptions
+  typeof cosineClassifierOptions
 > = {
   role: "classifier",
   name: "cosine",
   description: "scaled cosine similarity with the text embeddings and a void embedding",
   needs: ["vocabulary", "fused", "text"],
   gives: ["classLogits"],
-  options: cosineOptions,
+  options: cosineClassifierOptions,
   async create({ logitScale, model }, { models }) {
     const cosine = await CosineModel.read(models, model, logitScale);
     return {

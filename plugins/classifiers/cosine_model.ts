@@ -12,7 +12,7 @@ import { float32, type HostTensor, type Tensor } from "../../lib/tensor.ts";
 import { normalizedRows } from "../fusers/rows.ts";
 
 /** Options of every cosine classifier. */
-export const cosineOptions = {
+export const cosineClassifierOptions = {
   logitScale: {
     type: "number",
     description: "what similarities are multiplied with; 0 takes the model's own",

@@ -8,10 +8,11 @@ import type { OptionSchema } from "../../lib/stages/options.ts";
 import { readJson } from "../../lib/stages/models.ts";
 import type { StagePlugin } from "../../lib/stages/plugin.ts";
 import type { VocabularySlot } from "../../lib/stages/slots.ts";
-import { CosineModel, cosineOptions } from "./cosine_model.ts";
+import { cosineClassifierOptions, CosineModel } from "./cosine_model.ts";
 
-const options = {
-  ...cosineOptions,
+/** Options of {@linkcode geometricEnsembleClassifier}. */
+export const geometricEnsembleClassifierOptions = {
+  ...cosineClassifierOptions,
   alpha: {
     type: "number",
     description: "CLIP's share of the vote on categories that the decoder was trained on",
@@ -70,14 +71,14 @@ function logSoftmax(row: Float32Array, count: number, result: Float64Array): voi
 export const geometricEnsembleClassifier: StagePlugin<
   ["vocabulary", "text", "pooled", "queryEmbeddings"],
   ["classLogits"],
-  typeof options
+  typeof geometricEnsembleClassifierOptions
 > = {
   role: "classifier",
   name: "geometric_ensemble",
   description: "FC-CLIP's ensemble of the queries' and CLIP's probabilities",
   needs: ["vocabulary", "text", "pooled", "queryEmbeddings"],
   gives: ["classLogits"],
-  options,
+  options: geometricEnsembleClassifierOptions,
   async create({ logitScale, model, alpha, beta }, { models }) {
     const cosine = await CosineModel.read(models, model, logitScale);
     const { trained } = await readJson(models, model) as { trained?: unknown };

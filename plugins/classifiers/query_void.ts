@@ -4,7 +4,7 @@
  * @module
  */
 import type { StagePlugin } from "../../lib/stages/plugin.ts";
-import { CosineModel, cosineOptions } from "./cosine_model.ts";
+import { cosineClassifierOptions, CosineModel } from "./cosine_model.ts";
 
 /** The logarithm of a sum of exponentials. */
 function logSumExp(values: Float32Array): number {
@@ -25,14 +25,14 @@ function logSumExp(values: Float32Array): number {
 export const queryVoidClassifier: StagePlugin<
   ["vocabulary", "fused", "queryEmbeddings", "text"],
   ["classLogits"],
-  typeof cosineOptions
+  typeof cosineClassifierOptions
 > = {
   role: "classifier",
   name: "query_void",
   description: "cosine similarity of the fused embedding, with void decided by the query",
   needs: ["vocabulary", "fused", "queryEmbeddings", "text"],
   gives: ["classLogits"],
-  options: cosineOptions,
+  options: cosineClassifierOptions,
   async create({ logitScale, model }, { models }) {
     const cosine = await CosineModel.read(models, model, logitScale);
     const owner = 'classifier "query_void"';

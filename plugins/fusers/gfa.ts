@@ -20,7 +20,8 @@ async function gatherRows(tensor: Tensor<"float32">, rows: readonly number[]) {
   return result;
 }
 
-const options = {
+/** Options of {@linkcode gfaFuser}. */
+export const gfaFuserOptions = {
   omega: {
     type: "number",
     description: "how far fusion goes",
@@ -83,13 +84,17 @@ const options = {
  * A mask without pixels has nothing to walk from: it is left out of F_C, so that it does not pull
  * the others towards zero, and its row of the result is F_Q∞'s.
  */
-export const gfaFuser: StagePlugin<["pooled", "queryEmbeddings"], ["fused"], typeof options> = {
+export const gfaFuser: StagePlugin<
+  ["pooled", "queryEmbeddings"],
+  ["fused"],
+  typeof gfaFuserOptions
+> = {
   role: "fuser",
   name: "gfa",
   description: "Gradient-Free Aggregation of pooled features and query embeddings",
   needs: ["pooled", "queryEmbeddings"],
   gives: ["fused"],
-  options,
+  options: gfaFuserOptions,
   create({ output, steps, ...rest }, { device }) {
     const kernel = new Gfa(device, rest.method === "steps" ? { ...rest, steps } : rest);
     return {

@@ -8,7 +8,8 @@ import type { OptionSchema } from "../../lib/stages/options.ts";
 import type { StagePlugin } from "../../lib/stages/plugin.ts";
 import { HostTensor } from "../../lib/tensor.ts";
 
-const options = {
+/** Options of {@linkcode maskPooling}. */
+export const maskPoolingOptions = {
   mode: {
     type: "string",
     description: "how a mask logit weighs a pixel: 1 above 0, or its sigmoid",
@@ -27,13 +28,17 @@ const options = {
  * `a = [M > 0]` (hard) or `sigmoid(M)` (soft), M resized to the features' size. On WebGPU the WGSL
  * kernel runs, elsewhere the same as an ONNX graph.
  */
-export const maskPooling: StagePlugin<["features", "maskLogits"], ["pooled"], typeof options> = {
+export const maskPooling: StagePlugin<
+  ["features", "maskLogits"],
+  ["pooled"],
+  typeof maskPoolingOptions
+> = {
   role: "pooler",
   name: "mask_pooling",
   description: "the mean of the dense features under each mask",
   needs: ["features", "maskLogits"],
   gives: ["pooled"],
-  options,
+  options: maskPoolingOptions,
   create(options, { device }) {
     const kernel = new MaskPooling(device, options);
     return {

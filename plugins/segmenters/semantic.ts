@@ -10,7 +10,8 @@ import type { StagePlugin } from "../../lib/stages/plugin.ts";
 import { float32, HostTensor } from "../../lib/tensor.ts";
 import { classProbabilities } from "./semantic_inference.ts";
 
-const options = {
+/** Options of {@linkcode semanticSegmenter}. */
+export const semanticSegmenterOptions = {
   threshold: {
     type: "number",
     description: "pixels whose winning score is below it become void",
@@ -28,14 +29,14 @@ const options = {
 export const semanticSegmenter: StagePlugin<
   ["image", "vocabulary", "maskLogits", "classLogits"],
   ["segmentation"],
-  typeof options
+  typeof semanticSegmenterOptions
 > = {
   role: "segmenter",
   name: "semantic",
   description: "one label per pixel: Mask2Former's semantic inference at the image's own size",
   needs: ["image", "vocabulary", "maskLogits", "classLogits"],
   gives: ["segmentation"],
-  options,
+  options: semanticSegmenterOptions,
   create({ threshold }, { device }) {
     const kernel = new PixelClassification(device, { threshold, checkFinite: true });
     return {
