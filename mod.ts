@@ -17,7 +17,8 @@ export * from "./lib/errors.ts";
 export * from "./lib/tensor.ts";
 export * from "./lib/runtime.ts";
 export { Rng } from "./lib/rng.ts";
-export { GpuTensor, liveBuffers } from "./kernels/dispatch/gpu_tensor.ts";
+export { GpuTensor, liveBuffers, type ReadCheck } from "./kernels/dispatch/gpu_tensor.ts";
+export { type ElementsOf, readAll } from "./kernels/dispatch/read_all.ts";
 export { acquireDevice, type AcquireOptions, type OwnedDevice } from "./plugins/runtimes/mod.ts";
 
 // Stages and pipelines.

@@ -8,7 +8,7 @@ import { cosineClassifierOptions, CosineModel } from "./cosine_model.ts";
 
 /**
  * `logits[n, c] = s · cos(fused[n], t_c)`, where t is [text; void] and s the logit scale. Void is
- * the last column. A row of zeros is equally far from everything.
+ * the last column. A row of zeros is equally far from everything. Rows on a WebGPU device stay there.
  */
 export const cosineClassifier: StagePlugin<
   ["vocabulary", "fused", "text"],
@@ -21,13 +21,14 @@ export const cosineClassifier: StagePlugin<
   needs: ["vocabulary", "fused", "text"],
   gives: ["classLogits"],
   options: cosineClassifierOptions,
-  async create({ logitScale, model }, { models }) {
-    const cosine = await CosineModel.read(models, model, logitScale);
+  async create({ logitScale, model }, environment) {
+    const cosine = await CosineModel.read(environment, model, logitScale);
     return {
       async run({ vocabulary, fused, text }) {
         const logits = await cosine.logits('classifier "cosine"', fused, text, vocabulary);
         return { classLogits: { logits, hasVoid: true } };
       },
+      dispose: () => cosine.dispose(),
     };
   },
 };

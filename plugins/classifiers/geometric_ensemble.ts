@@ -79,15 +79,16 @@ export const geometricEnsembleClassifier: StagePlugin<
   needs: ["vocabulary", "text", "pooled", "queryEmbeddings"],
   gives: ["classLogits"],
   options: geometricEnsembleClassifierOptions,
-  async create({ logitScale, model, alpha, beta }, { models }) {
-    const cosine = await CosineModel.read(models, model, logitScale);
+  async create({ logitScale, model, alpha, beta }, environment) {
+    const { models } = environment;
+    const cosine = await CosineModel.read(environment, model, logitScale);
     const { trained } = await readJson(models, model) as { trained?: unknown };
     const known = Array.isArray(trained) ? new Set(trained.map(String)) : null;
     return {
       async run({ vocabulary, text, pooled, queryEmbeddings }) {
         const isTrained = trainedOf(vocabulary, known);
-        const logits = await cosine.logits(owner, queryEmbeddings, text, vocabulary);
-        const ofClip = await cosine.logits(owner, pooled.embeddings, text, vocabulary);
+        const logits = await cosine.hostLogits(owner, queryEmbeddings, text, vocabulary);
+        const ofClip = await cosine.hostLogits(owner, pooled.embeddings, text, vocabulary);
         const empty = await pooled.empty.read();
         const [rows, columns] = logits.shape as readonly [number, number];
         const count = columns - 1;
@@ -115,6 +116,7 @@ export const geometricEnsembleClassifier: StagePlugin<
         }
         return { classLogits: { logits, hasVoid: true } };
       },
+      dispose: () => cosine.dispose(),
     };
   },
 };

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { gpuQueryVoid } from "../../kernels/class_logits/gpu.ts";
 import type { StagePlugin } from "../../lib/stages/plugin.ts";
 import { cosineClassifierOptions, CosineModel } from "./cosine_model.ts";
 
@@ -33,13 +34,24 @@ export const queryVoidClassifier: StagePlugin<
   needs: ["vocabulary", "fused", "queryEmbeddings", "text"],
   gives: ["classLogits"],
   options: cosineClassifierOptions,
-  async create({ logitScale, model }, { models }) {
-    const cosine = await CosineModel.read(models, model, logitScale);
+  async create({ logitScale, model }, environment) {
+    const cosine = await CosineModel.read(environment, model, logitScale);
     const owner = 'classifier "query_void"';
     return {
       async run({ vocabulary, fused, queryEmbeddings, text }) {
-        const logits = await cosine.logits(owner, fused, text, vocabulary);
-        const ofQuery = await cosine.logits(owner, queryEmbeddings, text, vocabulary);
+        if (cosine.isOnDevice(fused) && cosine.isOnDevice(queryEmbeddings)) {
+          using ofQuery = await cosine.deviceLogits(owner, queryEmbeddings, text, vocabulary);
+          const logits = await cosine.deviceLogits(owner, fused, text, vocabulary);
+          try {
+            await gpuQueryVoid(logits, ofQuery);
+            return { classLogits: { logits, hasVoid: true } };
+          } catch (error) {
+            logits.dispose();
+            throw error;
+          }
+        }
+        const logits = await cosine.hostLogits(owner, fused, text, vocabulary);
+        const ofQuery = await cosine.hostLogits(owner, queryEmbeddings, text, vocabulary);
         const [rows, columns] = logits.shape as readonly [number, number];
         const numClasses = columns - 1;
         for (let n = 0; n < rows; n++) {
@@ -53,6 +65,7 @@ export const queryVoidClassifier: StagePlugin<
         }
         return { classLogits: { logits, hasVoid: true } };
       },
+      dispose: () => cosine.dispose(),
     };
   },
 };

@@ -4,9 +4,11 @@
  * @module
  */
 import { MaskPooling } from "../../kernels/mask_pooling/mask_pooling.ts";
+import { GpuTensor } from "../../kernels/dispatch/gpu_tensor.ts";
 import type { OptionSchema } from "../../lib/stages/options.ts";
 import type { StagePlugin } from "../../lib/stages/plugin.ts";
 import { HostTensor } from "../../lib/tensor.ts";
+import { EmptyMasks } from "./empty_masks.ts";
 
 /** Options of {@linkcode maskPooling}. */
 export const maskPoolingOptions = {
@@ -44,6 +46,10 @@ export const maskPooling: StagePlugin<
     return {
       async run({ features, maskLogits }) {
         const masks = await kernel.run({ features, maskLogits });
+        const { area } = masks;
+        if (area instanceof GpuTensor) {
+          return { pooled: { embeddings: masks.pooled, empty: new EmptyMasks(area) } };
+        }
         try {
           const empty = Uint8Array.from(await masks.empty(), Number);
           return {
@@ -56,7 +62,7 @@ export const maskPooling: StagePlugin<
           masks.pooled.dispose();
           throw error;
         } finally {
-          masks.area.dispose();
+          area.dispose();
         }
       },
       dispose: () => kernel.dispose(),
