@@ -1,7 +1,7 @@
 /**
  * The service on Deno; SIGTERM ends it when the requests under way are answered:
  *
- *     deno run -A examples/service/deno.ts 8000
+ *     deno run -A --unstable-no-legacy-abort examples/service/deno.ts 8000
  *     curl --data-binary @photo.png "http://localhost:8000/segment?classes=dog,guitar"
  *
  * @module

@@ -38,8 +38,11 @@ await using device = await acquireDevice("auto");
 await using ovsnet = await openOvsnet({ device });
 const handle = segmentationHandler(ovsnet);
 const server = createServer(async (incoming, outgoing) => {
+  const { socket } = incoming;
   const gone = new AbortController();
   outgoing.once("close", () => gone.abort());
+  // A body that nobody reads to its end would hold the connection, and the server with it.
+  outgoing.once("finish", () => incoming.complete || socket.destroy());
   try {
     const response = await handle(toRequest(incoming, gone.signal));
     const body = new Uint8Array(await response.arrayBuffer());
