@@ -83,6 +83,10 @@ export const evalSpec = {
       description: "What the model was trained on, to tell how near the classes are to it; " +
         "emoji-seen where the models are those of this package.",
     },
+    scenes: {
+      value: "N",
+      description: "emoji-scenes: how many scenes there are; 500 where left out.",
+    },
     classes: { value: "FILE", description: "folder: the class names." },
     "ignore-label": { value: "N", description: "folder: label value that counts nowhere; 255." },
     "reduce-zero-label": { description: "folder: label 0 counts nowhere, 1 is the first class." },
@@ -168,6 +172,7 @@ function datasetOptions(flags: EvalFlags, path: string | undefined): OpenDataset
   const given = {
     path,
     split: flags.split,
+    scenes: flags.scenes === undefined ? undefined : readInteger("scenes", flags.scenes, 1),
     classes: flags.classes,
     ignoreLabel: flags["ignore-label"] === undefined
       ? undefined
