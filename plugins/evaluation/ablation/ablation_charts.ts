@@ -20,11 +20,10 @@ const ink = "var(--ink, #1f2328)";
 /** Colours that can be told apart, also by those who see few of them (Okabe and Ito, 2008). */
 const colours = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 const columns = 3;
-const legend = { labelColor: ink, titleColor: ink, orient: "bottom", columns: 2, labelLimit: 400 };
-const header = { labelColor: ink, titleColor: ink, labelFontSize: 13 };
+const legend = { title: null, labelColor: ink, orient: "bottom", columns: 2, labelLimit: 400 };
 const score = { title: "mIoU (%)", type: "quantitative", scale: { zero: false } };
 
-/** A mark of Vega-Lite in the spec of a chart with one panel for each split. */
+/** What is marked in a panel. */
 interface Point {
   readonly split: string;
   readonly label: string;
@@ -44,15 +43,20 @@ function pointsOf(scores: SplitScores, label: string, value?: number): Point[] {
   });
 }
 
-/** A panel for each split; its own scale each, for the splits lie far apart. */
-function facets(results: AblationResults, values: readonly Point[], inner: object): ChartSpec {
-  const splits = results.splits.map(({ split }) => split);
+/** A panel for each split, with a scale of its own: the splits lie far apart. */
+function panels(
+  { splits }: AblationResults,
+  points: readonly Point[],
+  panel: (column: number) => object,
+): ChartSpec {
   return {
-    data: { values },
-    facet: { field: "split", type: "nominal", sort: splits, title: null, header },
     columns,
-    spec: inner,
-    resolve: { scale: { y: "independent", x: "independent" } },
+    concat: splits.map(({ split }, i) => ({
+      title: { text: split, color: ink, fontSize: 13, fontWeight: "normal" },
+      data: { values: points.filter((point) => point.split === split) },
+      ...panel(i % columns),
+    })),
+    resolve: { scale: { color: "shared" } },
   } as unknown as ChartSpec;
 }
 
@@ -61,15 +65,16 @@ async function tableChart(results: AblationResults, t: number): Promise<Ablation
   const points = rows.flatMap(({ scores, label }) => pointsOf(scores, label));
   if (points.length === 0) return null;
   const id = `table-${t + 1}`;
-  const y = {
-    field: "label",
-    type: "nominal",
-    sort: rows.map(({ label }) => label),
-    title: null,
-    axis: { labelLimit: 260 },
-  };
-  const svg = await drawChart(
-    facets(results, points, {
+  const labels = rows.map(({ label }) => label);
+  const spec = panels(results, points, (column) => {
+    const y = {
+      field: "label",
+      type: "nominal",
+      scale: { domain: labels },
+      title: null,
+      axis: { labelLimit: 260, labels: column === 0 },
+    };
+    return {
       width: 200,
       height: { step: 22 },
       layer: [
@@ -79,14 +84,14 @@ async function tableChart(results: AblationResults, t: number): Promise<Ablation
         },
         { mark: "point", encoding: { y, x: { field: "mean", ...score } } },
       ],
-    }),
-    {
-      id,
-      title,
-      description: "Mean mIoU over seeds by split, with the standard deviation as a bar. The " +
-        "numbers are in the table.",
-    },
-  );
+    };
+  });
+  const svg = await drawChart(spec, {
+    id,
+    title,
+    description: "Mean mIoU over seeds by split, with the standard deviation as a bar. The " +
+      "numbers are in the table.",
+  });
   return { id, title, svg };
 }
 
@@ -104,39 +109,38 @@ async function sweepChart(results: AblationResults, s: number): Promise<Ablation
     field: "value",
     type: "quantitative",
     title: parameter,
-    scale: { type: isWide ? "log" : "linear", zero: false },
+    scale: isWide ? { type: "log" } : { zero: false },
     axis: { values, format: "~g" },
   };
   const color = {
     field: "label",
     type: "nominal",
-    title: null,
-    sort: lines.map(({ label }) => label),
-    scale: { range: colours },
+    scale: { domain: lines.map(({ label }) => label), range: colours },
     legend,
   };
-  const svg = await drawChart(
-    facets(results, points, {
+  const spec = panels(results, points, (column) => {
+    const y = { ...score, title: column === 0 ? score.title : null };
+    return {
       width: 190,
       height: 150,
       layer: [
         {
           mark: { type: "rule" },
-          encoding: { x, y: { field: "low", ...score }, y2: { field: "high" }, color },
+          encoding: { x, y: { field: "low", ...y }, y2: { field: "high" }, color },
         },
         {
           mark: { type: "line", point: { size: 36 } },
-          encoding: { x, y: { field: "mean", ...score }, color },
+          encoding: { x, y: { field: "mean", ...y }, color },
         },
       ],
-    }),
-    {
-      id,
-      title,
-      description: `Mean mIoU over seeds as ${parameter} varies, by split, with the standard ` +
-        "deviation as a bar. The numbers are in the table.",
-    },
-  );
+    };
+  });
+  const svg = await drawChart(spec, {
+    id,
+    title,
+    description: `Mean mIoU over seeds as ${parameter} varies, by split, with the standard ` +
+      "deviation as a bar. The numbers are in the table.",
+  });
   return { id, title, svg };
 }
 

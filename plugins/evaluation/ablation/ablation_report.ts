@@ -65,7 +65,8 @@ function textTables({ tables, sweeps, splits }: AblationResults): TextTable[] {
 /** What the figures are, in words. */
 function preamble({ seeds, budget, dataset, splits, missing }: AblationResults): string[] {
   const images = splits.map(({ split, images }) => `${split} (${images})`).join(", ");
-  const trained = `Every network was trained for ${budget.steps} steps of ${budget.batch} images`;
+  const trained =
+    `Every network was trained for ${budget.steps} steps, with batches of ${budget.batch}`;
   const over = seeds.length === 1
     ? `${trained}, with the seed ${seeds[0]}.`
     : `${trained}, once with each of the seeds ${seeds.join(", ")}: means over seeds ± their ` +
