@@ -18,7 +18,7 @@ Deno.test("every public symbol is documented, and refers to public types alone",
   const { output } = await runProcess(
     Deno.execPath(),
     ["doc", "--lint", ...Object.values(config.exports)],
-    { cwd: root, timeout: 300_000, env: { NO_COLOR: "1" } },
+    { cwd: root, timeout: 600_000, env: { NO_COLOR: "1" } },
   );
   const findings = [...output.matchAll(/^error\[[\w-]+\]: .*\n.*$/gm)].map(([text]) => text);
   const reported = /Found (\d+) documentation lint error/.exec(output)?.[1];
