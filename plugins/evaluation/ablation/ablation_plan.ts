@@ -35,7 +35,7 @@ const variant = z.strictObject({
 });
 
 const fusion = z.strictObject({
-  name: text.describe("what rows and lines call it"),
+  name: text.describe("what rows and lines call it: letters, digits, `_`, `-` and `.`"),
   fuser: text.describe("name of the fuser"),
   options: options.describe("the fuser's options that differ from their defaults"),
   classifier: text.optional().describe("name of the classifier; the evaluation's if left out"),
@@ -121,10 +121,12 @@ function* relations(plan: AblationPlan): Generator<string> {
     const twice = repeated(values);
     if (twice !== undefined) yield `${field}: has ${JSON.stringify(twice)} twice; once is right`;
   }
-  for (const [i, { name }] of variants.entries()) {
-    if (!/^[a-z0-9][a-z0-9._-]*$/i.test(name)) {
-      yield `variants[${i}].name is ${JSON.stringify(name)}; it must be of letters, digits, ` +
-        '"_", "-" and ".", for a folder is named after it';
+  for (const [field, list] of [["variants", variants], ["fusions", fusions]] as const) {
+    for (const [i, { name }] of list.entries()) {
+      // Folders are named after variants; what sweeps add has a name with a comma.
+      if (/^[a-z0-9][a-z0-9._-]*$/i.test(name)) continue;
+      yield `${field}[${i}].name is ${JSON.stringify(name)}; it must be of letters, digits, ` +
+        '"_", "-" and "."';
     }
   }
   for (const field of ["out", "seed", "fuser", "stage"]) {

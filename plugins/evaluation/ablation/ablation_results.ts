@@ -111,13 +111,12 @@ type Lookup = (variant: string, seed: number, measurement: string, split: string
 
 /** Reads the figures of all networks that are trained. */
 async function readScores(
-  networks: readonly Network[],
   work: AblationWork,
   splits: readonly AblationSplit[],
 ): Promise<{ lookup: Lookup; missing: AblationResults["missing"] }> {
   const found = new Map<string, number | null>();
   let [figures, of] = [0, 0];
-  for (const network of networks) {
+  for (const network of work.networks) {
     const trained = TrainedNetwork.find(network);
     const scores = await ScoreFile.open(scorePath(network));
     for (const split of splits) {
@@ -141,18 +140,18 @@ async function readScores(
 /**
  * Puts together what was found.
  *
- * @param networks The networks, trained or not.
- * @param work What is measured with each.
- * @param splits What is measured on.
+ * @param work The networks, trained or not, and what is measured with each.
+ * @param dataset What is measured on.
+ * @param splits Its splits.
  * @throws {InputError} If a file of figures is damaged.
  */
 export async function ablationResults(
-  networks: readonly Network[],
   work: AblationWork,
+  dataset: string,
   splits: readonly AblationSplit[],
 ): Promise<AblationResults> {
-  const { lookup, missing } = await readScores(networks, work, splits);
-  const seeds = [...new Set(networks.map(({ seed }) => seed))];
+  const { lookup, missing } = await readScores(work, splits);
+  const seeds = [...new Set(work.networks.map(({ seed }) => seed))];
   const valuesOf = ({ variant, measurement }: Measured, split: string) =>
     seeds.map((seed) => lookup(variant, seed, measurement, split));
   const scoresOf = (measured: Measured, first: Measured | null): SplitScores =>
@@ -160,13 +159,13 @@ export async function ablationResults(
       split,
       splitScore(valuesOf(measured, split), first && valuesOf(first, split)),
     ]));
-  const [{ config: trained }] = networks as readonly [Network];
+  const [{ config: trained }] = work.networks as readonly [Network];
   return {
     format: "ovstage ablation 1",
     version: config.version,
     seeds,
     budget: { steps: totalSteps(trained), batch: trained.batch },
-    dataset: splits[0]!.dataset.name.replace(` ${splits[0]!.split}`, ""),
+    dataset,
     splits: splits.map(({ split, images, fingerprint }) => ({ split, images, fingerprint })),
     missing,
     tables: work.tables.map(({ title, note, rows }) => ({

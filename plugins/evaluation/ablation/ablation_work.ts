@@ -148,6 +148,12 @@ class Variants {
     for (const [other, known] of this.configs) {
       if (JSON.stringify(known) === text) return other;
     }
+    if (this.configs.has(name)) {
+      throw new InputError(
+        `${this.#where}: ${field}: would train another network by the name "${name}"; rename the ` +
+          "variant that has it",
+      );
+    }
     this.configs.set(name, config);
     return name;
   }

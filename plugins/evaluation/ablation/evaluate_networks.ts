@@ -377,16 +377,18 @@ async function measure(
  * What is left to measure with the networks that are trained.
  *
  * @param networks The trained ones.
+ * @param options See {@linkcode ScoreFile.open}.
  * @throws {InputError} If a file of figures is damaged.
  */
 export async function unitsLeft(
   networks: readonly TrainedNetwork[],
   { measurements }: Pick<AblationWork, "measurements">,
   splits: readonly AblationSplit[],
+  options: { readonly mend?: boolean } = {},
 ): Promise<Unit[]> {
   const units: Unit[] = [];
   for (const trained of networks) {
-    const scores = await ScoreFile.open(scorePath(trained.network));
+    const scores = await ScoreFile.open(scorePath(trained.network), options);
     for (const split of splits) {
       const missing = measurements.get(trained.network.variant)!
         .filter((measurement) => scores.get(trained.key(split, measurement)) === null);
@@ -414,7 +416,7 @@ export async function evaluateNetworks(
   splits: readonly AblationSplit[],
   options: EvaluateNetworksOptions,
 ): Promise<void> {
-  const units = await unitsLeft(networks, work, splits);
+  const units = await unitsLeft(networks, work, splits, { mend: true });
   const cost = ({ split, measurements }: Unit) => split.images * (measurements.length + 1);
   const all = units.reduce((sum, { split }) => sum + split.images, 0);
   const start = performance.now();
@@ -435,7 +437,7 @@ export async function evaluateNetworks(
         });
       });
       before += split.images;
-      (await ScoreFile.open(scorePath(trained.network), { mend: true })).append(records);
+      (await ScoreFile.open(scorePath(trained.network))).append(records);
       options.onPace?.(pace);
     }
   } finally {

@@ -198,7 +198,7 @@ export async function runAblation(
   ablation: OpenAblation,
   { only, signal, onTrain, onEvaluate, onNote }: RunAblationOptions = {},
 ): Promise<AblationOutcome | null> {
-  const { plan: { out }, work, splits, registry } = ablation;
+  const { plan: { out, evaluation }, work, splits, registry } = ablation;
   const { networks } = work;
   const does = (phase: AblationPhase) => only === undefined || only === phase;
   try {
@@ -235,7 +235,7 @@ export async function runAblation(
     });
   }
   if (!does("report")) return null;
-  const results = await ablationResults(networks, work, splits);
+  const results = await ablationResults(work, evaluation.dataset, splits);
   return { results, report: await writeAblationReport(out, results) };
 }
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { InputError } from "../../../lib/errors.ts";
 import { CheckpointFolder, differences, type JsonObject } from "../../training/checkpoint.ts";
@@ -71,7 +71,7 @@ export async function networkTowers(networks: readonly Network[]): Promise<strin
 }
 
 /**
- * Whether a network is trained.
+ * Whether a network is trained, and its models are there.
  *
  * @param towers See {@linkcode networkTowers}.
  * @throws {InputError} If its folder holds the network of another plan; says where they differ.
@@ -80,7 +80,7 @@ export function isTrained(network: Network, towers: string): boolean {
   const record = readRecord(network);
   if (record === null) return false;
   const found = differences(record, identify(network, towers));
-  if (found.length === 0) return true;
+  if (found.length === 0) return existsSync(join(network.config.out, "models"));
   const shown = found.slice(0, 3).join("; ");
   const more = found.length > 3 ? `; and ${found.length - 3} more` : "";
   throw new InputError(

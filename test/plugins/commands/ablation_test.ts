@@ -111,6 +111,7 @@ Deno.test("deno task ablation: a plan that says nonsense is refused by name", as
     [{ ...base, seeds: [] }, /seeds is \[\]; it must be a list of at least 1/],
     [{ ...base, tables: [], sweeps: [] }, /tables and sweeps are both empty/],
     [first("variants", { name: "a/b" }), /variants\[0\]\.name is "a\/b"; it must be of letters/],
+    [first("fusions", { name: "a, b" }), /fusions\[0\]\.name is "a, b"; it must be of letters/],
     [first("variants", { name: "pc" }), /variants: has "pc" twice/],
     [first("variants", { loss: { gama: 1 } }), /no field variants\[0\]\.loss\.gama; did you mean/],
     [
@@ -155,6 +156,21 @@ Deno.test("deno task ablation: a plan that says nonsense is refused by name", as
         }],
       }),
       /tables\[0\]\.rows\[5\]: the fuser "cross_attention" is learned, and the variant "baseline" /,
+    ],
+    [
+      {
+        ...base,
+        variants: [...base["variants"] as Json[], { name: "pc-gamma-4", loss: { proxyClip: 2 } }],
+        tables: [{
+          title: "y",
+          rows: [{ ...row, variant: "cross", fusion: "cross" }, {
+            label: "y",
+            variant: "pc-gamma-4",
+            fusion: "geometric",
+          }],
+        }],
+      },
+      /sweeps\[1\]\.lines\[0\]: would train another network by the name "pc-gamma-4"; rename/,
     ],
     [first("variants", { loss: {} }), /variants\[1\], "pc", is the same network as "baseline"/],
     [
