@@ -13,6 +13,7 @@ import sharp from "sharp";
 import {
   classColours,
   type ErrorCode,
+  InputError,
   overlay,
   OvsError,
   type Ovsnet,
@@ -48,12 +49,14 @@ function refuse(status: number, code: string, message: string, headers: HeadersI
 async function readBody(request: Request, maxBytes: number): Promise<Uint8Array | null> {
   const parts: Uint8Array<ArrayBuffer>[] = [];
   let size = 0;
-  if (request.body !== null) {
-    for await (const part of request.body) {
+  try {
+    for await (const part of request.body ?? []) {
       size += part.length;
       if (size <= maxBytes) parts.push(part);
       else if (size > 4 * maxBytes) break;
     }
+  } catch (cause) {
+    throw new InputError("the body broke off before its end; send it again", { cause });
   }
   return size > maxBytes ? null : new Uint8Array(await new Blob(parts).arrayBuffer());
 }
