@@ -4,6 +4,7 @@
  * @module
  */
 import { InputError } from "../../lib/errors.ts";
+import { exp, expm1, log } from "../../lib/portable_math.ts";
 import type { OptionSchema } from "../../lib/stages/options.ts";
 import { readJson } from "../../lib/stages/models.ts";
 import type { StagePlugin } from "../../lib/stages/plugin.ts";
@@ -51,9 +52,9 @@ function logSoftmax(row: Float32Array, count: number, result: Float64Array): voi
   let top = -Infinity;
   for (let c = 0; c < count; c++) top = Math.max(top, row[c]!);
   let sum = 0;
-  for (let c = 0; c < count; c++) sum += Math.exp(row[c]! - top);
-  const log = top + Math.log(sum);
-  for (let c = 0; c < count; c++) result[c] = row[c]! - log;
+  for (let c = 0; c < count; c++) sum += exp(row[c]! - top);
+  const whole = top + log(sum);
+  for (let c = 0; c < count; c++) result[c] = row[c]! - whole;
 }
 
 /**
@@ -109,9 +110,9 @@ export const geometricEnsembleClassifier: StagePlugin<
             top = Math.max(top, query[c]!);
           }
           let sum = 0;
-          for (let c = 0; c < count; c++) sum += Math.exp(query[c]! - top);
-          const isObject = Math.log(-Math.expm1(Math.min(all[count]!, -1e-12)));
-          for (let c = 0; c < count; c++) row[c] = query[c]! - top - Math.log(sum) + isObject;
+          for (let c = 0; c < count; c++) sum += exp(query[c]! - top);
+          const isObject = log(-expm1(Math.min(all[count]!, -1e-12)));
+          for (let c = 0; c < count; c++) row[c] = query[c]! - top - log(sum) + isObject;
           row[count] = all[count]!;
         }
         return { classLogits: { logits, hasVoid: true } };

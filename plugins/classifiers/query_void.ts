@@ -4,13 +4,14 @@
  * @module
  */
 import { gpuQueryVoid } from "../../kernels/class_logits/gpu.ts";
+import { exp, log } from "../../lib/portable_math.ts";
 import type { StagePlugin } from "../../lib/stages/plugin.ts";
 import { cosineClassifierOptions, CosineModel } from "./cosine_model.ts";
 
 /** The logarithm of a sum of exponentials. */
 function logSumExp(values: Float32Array): number {
   const top = values.reduce((a, b) => Math.max(a, b), -Infinity);
-  return top + Math.log(values.reduce((sum, value) => sum + Math.exp(value - top), 0));
+  return top + log(values.reduce((sum, value) => sum + exp(value - top), 0));
 }
 
 /**
