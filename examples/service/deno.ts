@@ -1,5 +1,6 @@
 /**
- * The service on Deno; SIGTERM ends it when the requests under way are answered:
+ * The service on Deno; SIGTERM ends it when the requests under way are answered. With the flag, a
+ * request's signal aborts only when its client hangs up:
  *
  *     deno run -A --unstable-no-legacy-abort examples/service/deno.ts 8000
  *     curl --data-binary @photo.png "http://localhost:8000/segment?classes=dog,guitar"

@@ -1,7 +1,8 @@
 /**
- * The same service on Node, whose `node:http` hands out streams of its own:
+ * The same service on Node, whose `node:http` hands out streams of its own. In a project that has
+ * the package from npm:
  *
- *     npx esbuild examples/service/node.ts --bundle --platform=node --format=esm \
+ *     npx esbuild examples/service/node.ts --bundle --platform=node --target=node20 --format=esm \
  *       --packages=external --outfile=service.mjs
  *     node service.mjs 8000
  *

@@ -63,7 +63,7 @@ export async function runExample(name: string, ...args: string[]) {
 export async function linesOf(name: string, ...args: string[]): Promise<string[]> {
   const { code, output } = await runExample(name, ...args);
   assert.equal(code, 0, output);
-  return output.trim().split("\n");
+  return output.split("\n").filter((line) => line !== "");
 }
 
 /** Without its arguments, a program says what they are. */
