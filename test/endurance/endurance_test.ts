@@ -50,12 +50,16 @@ onGpu(
   },
 );
 
-Deno.test("growth is told from noise", () => {
+Deno.test("growth is told from noise, and from a step", () => {
   const noise = (i: number) => 1e6 * Math.sin(12.9898 * i);
-  const series = (growth: number) =>
-    Array.from({ length: 100 }, (_, i) => 200e6 + 50e6 * Math.exp(-i / 5) + growth * i + noise(i));
-  assert.ok(levelsOff(trendOf(series(0))));
-  assert.ok(!levelsOff(trendOf(series(100e3))));
-  const { growth, mean } = trendOf([9, 9, 1, 2, 3, 4].map((value) => value * 10));
-  assert.ok(Math.abs(growth - 20) < 1e-9 && Math.abs(mean - 30) < 1e-9, `${growth}, ${mean}`);
+  const series = (growth: number, step: number) =>
+    Array.from(
+      { length: 100 },
+      (_, i) => 200e6 + 50e6 * Math.exp(-i / 5) + growth * i + noise(i) + (i > 60 ? step : 0),
+    );
+  assert.ok(levelsOff(trendOf(series(0, 0))));
+  assert.ok(levelsOff(trendOf(series(0, 20e6))));
+  assert.ok(!levelsOff(trendOf(series(200e3, 0))));
+  const { growth, level, noise: rest } = trendOf([90, 90, 10, 20, 30, 40]);
+  assert.deepEqual([growth, level, rest], [20, 30, 0]);
 });

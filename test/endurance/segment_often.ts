@@ -79,33 +79,37 @@ export async function withOvsnet<R>(
 
 /** How a series of numbers goes on in its last half. */
 export interface Trend {
-  /** Growth over the half, by a straight line through it. */
+  /** Growth over the half, by the median slope of all pairs: a single step is no growth. */
   readonly growth: number;
-  /** Standard deviation from that line. */
+  /** Median distance from that line. */
   readonly noise: number;
-  /** Their mean. */
-  readonly mean: number;
+  /** Their median. */
+  readonly level: number;
 }
 
-/** Fits a line through the last half of a series. */
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+/** Fits a line through the last half of a series of three numbers or more (Theil and Sen). */
 export function trendOf(series: readonly number[]): Trend {
   const half = series.slice(Math.floor(series.length / 2));
-  const count = half.length;
-  const mean = half.reduce((a, b) => a + b) / count;
-  const middle = (count - 1) / 2;
-  let [products, squares] = [0, 0];
-  half.forEach((value, i) => {
-    products += (i - middle) * (value - mean);
-    squares += (i - middle) ** 2;
-  });
-  const slope = squares === 0 ? 0 : products / squares;
-  const rest = half.reduce((sum, value, i) => sum + (value - mean - slope * (i - middle)) ** 2, 0);
-  return { growth: slope * (count - 1), noise: Math.sqrt(rest / count), mean };
+  const slope = median(
+    half.flatMap((value, i) => half.slice(0, i).map((other, j) => (value - other) / (i - j))),
+  );
+  const offset = median(half.map((value, i) => value - slope * i));
+  return {
+    growth: slope * (half.length - 1),
+    noise: median(half.map((value, i) => Math.abs(value - offset - slope * i))),
+    level: median(half),
+  };
 }
 
-/** Whether growth is within what noise explains, or below a hundredth. */
-export function levelsOff({ growth, noise, mean }: Trend): boolean {
-  return growth <= Math.max(2 * noise, 0.01 * mean);
+/** Whether growth is within what noise explains, or below three hundredths. */
+export function levelsOff({ growth, noise, level }: Trend): boolean {
+  return growth <= Math.max(2 * noise, 0.03 * level);
 }
 
 const megabytes = (bytes: number) => (bytes / 2 ** 20).toFixed(1);
@@ -148,7 +152,9 @@ async function main(): Promise<boolean> {
   const [least, most] = [Math.min(...buffers), Math.max(...buffers)];
   const level = levelsOff(memory) && most <= buffers[0]!;
   console.log(
-    `last half: ${megabytes(memory.mean)} MiB, grown by ${megabytes(memory.growth)} with a noise ` +
+    `last half: ${megabytes(memory.level)} MiB, grown by ${
+      megabytes(memory.growth)
+    } with a noise ` +
       `of ${megabytes(memory.noise)}; ${least} to ${most} buffers`,
   );
   console.log(level ? "levelled off" : "grows");
