@@ -41,7 +41,8 @@ export const ablationSpec = {
     seeds: { value: "LIST", description: "Other seeds than the plan's: 1,2,3." },
     limit: { value: "N", description: "The first N images of every split." },
     "dry-run": {
-      description: "Print what would be trained and measured, and how long that would take at the " +
+      description:
+        "Print what would be trained and measured, and how long that would take at the " +
         "speed measured so far; compute nothing.",
     },
     json: { description: "Print results.json and nothing else." },
