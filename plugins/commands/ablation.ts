@@ -101,8 +101,8 @@ export function formatOutlook({ networks, seconds, pace }: AblationOutlook): str
   const speeds = [
     ...(pace.step === null ? [] : [`${pace.step.toPrecision(2)} s a step`]),
     ...(pace.image === null || pace.measurement === null ? [] : [
-      `${(1000 * pace.image).toPrecision(2)} ms an image and ` +
-      `${(1000 * pace.measurement).toPrecision(2)} ms a measurement of it`,
+      `${Math.ceil(1000 * pace.image)} ms an image and ` +
+      `${Math.ceil(1000 * pace.measurement)} ms a measurement of it`,
     ]),
   ];
   return [
