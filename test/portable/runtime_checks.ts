@@ -24,7 +24,9 @@ import {
   liveDevices,
 } from "../../plugins/runtimes/mod.ts";
 import { withRuntimeDir } from "../../plugins/runtimes/quiet_driver.ts";
+import { countReadBacks } from "../count_transfers.ts";
 import { type Check, ensure, thrownBy } from "./check.ts";
+import { zeroCopyChecks } from "./zero_copy_checks.ts";
 
 /** relu(a · b), N×K times K×M. */
 function product(): Uint8Array {
@@ -229,27 +231,6 @@ function everyTypeExpected(x: readonly number[]): Record<string, number[]> {
   };
 }
 
-/** Counts what is mapped for reading on a device while `task` runs. */
-async function countReadBacks(gpu: GPUDevice, task: () => Promise<void>): Promise<number> {
-  const createBuffer = gpu.createBuffer;
-  let count = 0;
-  gpu.createBuffer = (descriptor) => {
-    const buffer = createBuffer.call(gpu, descriptor);
-    const mapAsync = buffer.mapAsync;
-    buffer.mapAsync = (mode, ...range) => {
-      if (mode === 1) count++;
-      return mapAsync.call(buffer, mode, ...range);
-    };
-    return buffer;
-  };
-  try {
-    await task();
-  } finally {
-    gpu.createBuffer = createBuffer;
-  }
-  return count;
-}
-
 /** y = x², element by element, which ONNX Runtime takes by fours. */
 function squares(): Uint8Array {
   const graph = new Graph("squares");
@@ -440,7 +421,7 @@ function networkChecks(options: AcquireOptions, seed: number): Check[] {
 export function gpuChecks(options: AcquireOptions, seed: number): Check[] {
   const host = detectHost();
   return [
-    ...(host.networksOnGpu ? networkChecks(options, seed) : []),
+    ...(host.networksOnGpu ? [...networkChecks(options, seed), ...zeroCopyChecks(options)] : []),
     {
       name: "webgpu: limits are raised to what the adapter offers",
       async run() {
