@@ -4,6 +4,7 @@
  * @module
  */
 import { basename, extname } from "node:path";
+import { readAll } from "../../kernels/dispatch/read_all.ts";
 import type { Image } from "../../lib/image/image.ts";
 import { encodeLabelPng, voidValue } from "../../lib/image/indexed_png.ts";
 import { overlay } from "../../lib/image/overlay.ts";
@@ -50,12 +51,10 @@ export async function segmentImage(
     image,
     vocabulary(names),
     "segmentation",
-    async ({ labels, scores }): Promise<LabelMap> => ({
-      width,
-      height,
-      labels: await labels.read(),
-      scores: await scores.read(),
-    }),
+    async (slot): Promise<LabelMap> => {
+      const [labels, scores] = await readAll([slot.labels, slot.scores]);
+      return { width, height, labels, scores };
+    },
     onProgress,
   );
   const found = segments(map, names);
