@@ -83,7 +83,6 @@ const waitForStatus = async (page: Page, pattern: RegExp): Promise<RegExpExecArr
   await page.waitForFunction(
     (source) => new RegExp(source).test(document.getElementById("status")!.textContent!),
     pattern.source,
-    { timeout },
   );
   return pattern.exec((await statusOf(page))!)!;
 };
@@ -96,7 +95,6 @@ async function waitForFrames(page: Page, count: number): Promise<number> {
     (least) =>
       Number(/ (\d+) shown,/.exec(document.getElementById("status")!.textContent!)?.[1]) >= least,
     from + count,
-    { timeout },
   );
   return Number(/ (\d+) GPU buffers$/.exec((await statusOf(page))!)![1]);
 }
@@ -111,6 +109,7 @@ async function legendOf(page: Page): Promise<Map<string, number>> {
 
 /** Whatever holds on any device. */
 async function judge(page: Page, url: string, device: string, names: readonly string[]) {
+  page.setDefaultTimeout(timeout);
   const asked: string[] = [];
   page.on("request", (request) => asked.push(new URL(request.url()).pathname));
   const faults: string[] = [];
@@ -150,8 +149,6 @@ Deno.test({
           [...document.querySelectorAll("#legend li")].every((item) =>
             /^(teapot|violin): /.test(item.textContent!)
           ),
-        null,
-        { timeout },
       );
       const models = asked.filter((path) => path.startsWith("/models/"));
       assert.deepEqual(models.sort(), [
@@ -183,7 +180,7 @@ Deno.test({
         document.querySelector("video")!.pause();
       });
       const arrived = () => (globalThis as unknown as { counts: { now: number } }).counts.now === 0;
-      await page.waitForFunction(arrived, null, { timeout });
+      await page.waitForFunction(arrived);
       await page.locator("#camera").click();
       await waitForStatus(page, /^No camera: Permission denied\. Allow it, or choose a file\.$/);
       assert.deepEqual(faults, []);
