@@ -6,6 +6,7 @@
 import { join } from "node:path";
 import * as esbuild from "esbuild";
 import { runProcess } from "./process.ts";
+import { segmentedScenes } from "./segmented_scenes.ts";
 import { root } from "./setup.ts";
 
 /** What became of the checks of one runtime. */
@@ -139,6 +140,7 @@ export async function runInChromium(chromium: string, args: string[] = []): Prom
   const collector = new Collector();
   const ended = Promise.withResolvers<void>();
   let output = "";
+  let scenes: ReturnType<typeof segmentedScenes> | null = null;
   // Cross-origin isolation allows ONNX Runtime its threads.
   const headers = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -162,6 +164,14 @@ export async function runInChromium(chromium: string, args: string[] = []): Prom
       const file = join(root, "node_modules/onnxruntime-web/dist", asset[1]!);
       const type = asset[2] === "wasm" ? "application/wasm" : "text/javascript";
       return reply((await Deno.open(file)).readable, type);
+    }
+    if (pathname === "/scenes.json") {
+      return reply(JSON.stringify(await (scenes ??= segmentedScenes())), "application/json");
+    }
+    const model = pathname.match(/^\/models\/([\w-]+\.(onnx|json))$/);
+    if (model) {
+      const file = await Deno.open(join(root, "models", model[1]!));
+      return reply(file.readable, "application/octet-stream");
     }
     return new Response(null, { status: 404 });
   });
