@@ -67,6 +67,20 @@ export * from "./plugins/vocabularies/builtin_vocabularies.ts";
 export * from "./plugins/vocabularies/prompt_templates.ts";
 export { synonymPooling } from "./plugins/vocabularies/synonym_pooling.ts";
 
+// How similar vocabularies are.
+export * from "./lib/similarity/choose_distinct.ts";
+export { type CosineOptions, CosineRows } from "./lib/similarity/cosine_blocks.ts";
+export * from "./lib/similarity/nearest_rows.ts";
+export * from "./lib/similarity/similar_pairs.ts";
+export {
+  type EmbeddedVocabulary,
+  type HistogramBin,
+  type NearestCategory,
+  type SimilarityOptions,
+  type VocabularySimilarity,
+  vocabularySimilarity,
+} from "./plugins/evaluation/similarity.ts";
+
 // Text, images, data sets, metrics, optimisation.
 export * from "./lib/text/bpe.ts";
 export { ClipTokenizer, type ClipVocabulary } from "./lib/text/clip_tokenizer.ts";

@@ -85,7 +85,7 @@ export interface Dataset {
   readonly hasSegments: boolean;
   /** Number of images. */
   readonly length: number;
-  /** Name of the image at an index: stable, unique, and fit for a file's name but for `/`. */
+  /** Name of the image at an index: unique in the data set, and the same whenever it is opened. */
   id(index: number): string;
   /** As {@linkcode fingerprintDataset}. */
   fingerprint(): Promise<string>;

@@ -15,11 +15,11 @@ import { openProgress, type Progress } from "../../lib/cli/progress.ts";
 import { writeText } from "../../lib/cli/run_command.ts";
 import { OptionError } from "../../lib/errors.ts";
 import type { Device } from "../../lib/runtime.ts";
-import { checkDocument, type PipelineDocument } from "../../lib/stages/document.ts";
+import { checkDocument } from "../../lib/stages/document.ts";
 import type { OpenDatasetOptions } from "../datasets/open_dataset.ts";
 import type { EvaluateOptions, EvaluateProgress } from "../evaluation/evaluate.ts";
 import type { PipelineIdentity } from "../evaluation/pipeline_identity.ts";
-import { type EvaluationTask, evaluationTasks, type Shard } from "../evaluation/run_folder.ts";
+import type { Shard } from "../evaluation/run_folder.ts";
 import { formatEvaluation } from "./eval_table.ts";
 import {
   formatDevice,
@@ -27,6 +27,7 @@ import {
   pipelineFlags,
   type PlannedPipeline,
   planPipeline,
+  taskFlags,
 } from "./plan_pipeline.ts";
 import { formatDuration } from "./train.ts";
 
@@ -41,11 +42,19 @@ export const evalSpec = {
   positionals: ["DATASET", "[PATH]"],
   flags: {
     split: { value: "NAME", description: "Which part of the data set; its first where left out." },
-    task: {
-      value: "NAME",
-      description: "semantic (the default), panoptic or instance.",
-    },
+    ...taskFlags,
     ...pipelineFlags,
+    prompts: {
+      value: "SET",
+      description: "The sentences that names are put into: vild (ViLD's 14) or photo (one); the " +
+        "pipeline's own where left out.",
+    },
+    synonyms: {
+      value: "KIND",
+      description:
+        "Classes are known by their synonyms too: mean (of their embeddings) or max (of " +
+        "their logits). They don't count where left out.",
+    },
     out: {
       value: "DIR",
       description: "Where results go; a folder below out/eval, named after data set and " +
@@ -104,22 +113,24 @@ function readShard(text: string): Shard {
   return { index: index % count, count };
 }
 
-function readTask(text = "semantic"): EvaluationTask {
-  const task = evaluationTasks.find((task) => task === text);
-  if (task !== undefined) return task;
-  throw new OptionError(`--task ${text}: it must be ${evaluationTasks.join(", ")}`);
-}
-
-/** The pipeline with the segmenter of the task in place of another task's. */
-function withTask(planned: PlannedPipeline, task: EvaluationTask): PlannedPipeline {
-  const stages = planned.document.stages.map((stage) =>
-    stage.role === "segmenter" && stage.name !== task &&
-      (evaluationTasks as readonly string[]).includes(stage.name)
-      ? { role: stage.role, name: task }
-      : stage
-  );
-  const document: PipelineDocument = { ...planned.document, stages };
-  return { ...planned, document: checkDocument(document, planned.registry) };
+/** The pipeline with other prompts, and with what synonyms count for. */
+function withWords(planned: PlannedPipeline, flags: EvalFlags): PlannedPipeline {
+  const { document, registry } = planned;
+  const { prompts, synonyms } = flags;
+  let stages = document.stages;
+  if (prompts !== undefined) {
+    const at = stages.findIndex(({ role }) => role === "text-encoder");
+    const stage = stages[at];
+    if (stage === undefined) {
+      throw new OptionError("--prompts: this pipeline has no text encoder; leave it out");
+    }
+    stages = stages.with(at, { ...stage, options: { ...stage.options, prompts } });
+  }
+  if (synonyms !== undefined) {
+    const pooling = { role: "vocabulary", name: "synonyms", options: { pooling: synonyms } };
+    stages = [pooling, ...stages.filter(({ role }) => role !== "vocabulary")];
+  }
+  return { ...planned, document: checkDocument({ ...document, stages }, registry) };
 }
 
 /** Acquires the device, opens the pipeline, and remembers what it is made of. */
@@ -178,7 +189,6 @@ async function evaluateOptions(flags: EvalFlags): Promise<EvaluateOptions> {
     throw new OptionError(`--${flag} is for --distractors; give that too, or leave it out`);
   }
   return {
-    task: readTask(flags.task),
     ...(flags.limit === undefined ? {} : { limit: readInteger("limit", flags.limit, 1) }),
     ...(flags.shard === undefined ? {} : { shard: readShard(flags.shard) }),
     ...(train === undefined ? {} : { trained: await names(train, "--train") }),
@@ -208,8 +218,13 @@ function describe({ imagesPerSecond, secondsLeft, score }: EvaluateProgress, fig
 export async function evaluateCommand(args: readonly string[]): Promise<void> {
   const { positionals: [kind, path], flags, help } = parseArguments(evalSpec, args);
   if (help || kind === undefined) return await writeText(process.stdout, formatHelp(evalSpec));
-  const options = await evaluateOptions(flags);
-  const planned = withTask(await planPipeline(flags), options.task!);
+  const given = await evaluateOptions(flags);
+  const planned = withWords(await planPipeline(flags), flags);
+  const { task } = planned;
+  if (task === null) {
+    throw new OptionError("this pipeline ends in no segmenter; add semantic, panoptic or instance");
+  }
+  const options: EvaluateOptions = { ...given, task };
   const { openDataset } = await import("../datasets/open_dataset.ts");
   const dataset = await openDataset(kind, datasetOptions(flags, path));
   const [{ evaluate }, { mainFigures }, { defaultFolder }] = await Promise.all([
@@ -248,7 +263,7 @@ export async function evaluateCommand(args: readonly string[]): Promise<void> {
       onNote: (note) => notes.push(note),
       onProgress(now) {
         last = now;
-        progress?.update(now.done, describe(now, mainFigures[options.task!].whole));
+        progress?.update(now.done, describe(now, mainFigures[task].whole));
       },
     });
     progress.stop();

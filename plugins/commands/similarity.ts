@@ -114,7 +114,11 @@ export async function similarity(args: readonly string[]): Promise<void> {
     synonyms: flags.synonyms,
     ...result,
   };
-  if (flags.svg !== undefined) await writeChart(flags.svg, document);
+  if (flags.svg !== undefined) {
+    const { similarityChart } = await import("../evaluation/similarity_chart.ts");
+    const title = `${test.vocabulary} against ${train.vocabulary}`;
+    writeTextAtomically(flags.svg, await similarityChart(document, title));
+  }
   await writeText(
     process.stdout,
     flags.json ? JSON.stringify(document, null, 2) + "\n" : formatSimilarity(document),
@@ -135,21 +139,6 @@ function readPairs(text = "10"): number {
   const value = text.trim() === "" ? NaN : Number(text);
   if (Number.isInteger(value) && value >= 0) return value;
   throw new OptionError(`--pairs ${text}: it must be a whole number from 0`);
-}
-
-async function writeChart(path: string, document: SimilarityDocument): Promise<void> {
-  const [{ similarityChart }, { compile }, { parse, View }] = await Promise.all([
-    import("../evaluation/similarity_chart.ts"),
-    import("vega-lite"),
-    import("vega"),
-  ]);
-  const { histogram, average, train, test } = document;
-  const title = `${test.vocabulary} against ${train.vocabulary}`;
-  const { spec } = compile(similarityChart(histogram, average, title));
-  const view = new View(parse(spec), { renderer: "none" });
-  const svg = await view.toSVG();
-  view.finalize();
-  writeTextAtomically(path, svg + "\n");
 }
 
 /** One line per bin, from the first to the last that isn't empty. */

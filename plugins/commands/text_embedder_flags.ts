@@ -9,17 +9,8 @@ import type { FlagSpec } from "../../lib/cli/arguments.ts";
 import { OptionError } from "../../lib/errors.ts";
 import type { Device, Engine } from "../../lib/runtime.ts";
 import { loadPlugin } from "../../lib/stages/load_plugin.ts";
-import { knownNames } from "../../lib/stages/suggest.ts";
 import type { TextEmbedder } from "../evaluation/text_embedder.ts";
-import { photoTemplate, vildTemplates } from "../vocabularies/prompt_templates.ts";
 import { pipelineFlags } from "./plan_pipeline.ts";
-
-/** What `--templates` takes. */
-const templateSets: Readonly<Record<string, readonly string[]>> = {
-  none: ["{}"],
-  single: [photoTemplate],
-  vild: vildTemplates,
-};
 
 /** The flags that say what embeds names. */
 export const textEmbedderFlags = {
@@ -32,10 +23,10 @@ export const textEmbedderFlags = {
     value: "NAME",
     description: "The text encoder: onnx (the default), or one that a plugin brings.",
   },
-  templates: {
+  prompts: {
     value: "SET",
-    description: "The sentences that the encoder sees, averaged: none (the name alone), single " +
-      "(one sentence) or vild (ViLD's 14); the encoder's own default where left out.",
+    description: "The sentences that names are put into: vild (ViLD's 14) or photo (one); the " +
+      "encoder's own where left out.",
   },
   plugin: pipelineFlags.plugin,
   models: pipelineFlags.models,
@@ -48,7 +39,7 @@ export interface TextEmbedderFlagValues {
   /** See {@linkcode textEmbedderFlags}. */
   readonly encoder?: string | undefined;
   /** See {@linkcode textEmbedderFlags}. */
-  readonly templates?: string | undefined;
+  readonly prompts?: string | undefined;
   /** See {@linkcode textEmbedderFlags}. */
   readonly plugin: readonly string[];
   /** See {@linkcode textEmbedderFlags}. */
@@ -67,7 +58,7 @@ export interface OpenTextEmbedder extends AsyncDisposable {
  * Opens what embeds names. Names are short work: everything runs on the CPU.
  *
  * @param prefix What stands before a flag's name in messages: `--`, or nothing for a config's fields.
- * @throws {OptionError} If flags exclude each other, or one is outside its domain.
+ * @throws {OptionError} If flags exclude each other, or the encoder has no such prompts.
  * @throws {RegistryError} If an encoder or plugin is unknown.
  * @throws {InputError} If the file of embeddings can't be used.
  * @throws {ModelError} If a model is missing or not what the encoder expects.
@@ -76,9 +67,9 @@ export async function openTextEmbedder(
   flags: TextEmbedderFlagValues,
   prefix = "--",
 ): Promise<OpenTextEmbedder> {
-  const { embeddings, encoder, templates, models } = flags;
+  const { embeddings, encoder, prompts, models } = flags;
   if (embeddings !== undefined) {
-    const other = (["encoder", "templates", "models"] as const)
+    const other = (["encoder", "prompts", "models"] as const)
       .find((name) => flags[name] !== undefined);
     if (other !== undefined) {
       throw new OptionError(
@@ -87,38 +78,22 @@ export async function openTextEmbedder(
       );
     }
   }
-  if (templates !== undefined && !Object.hasOwn(templateSets, templates)) {
-    throw new OptionError(
-      `${prefix}templates "${templates}" is unknown; ${
-        knownNames(templates, Object.keys(templateSets))
-      }`,
-    );
-  }
-  const [{ builtinRegistry }, { acquireDevice }, { modelSource }, { openTextEncoder, ...files }] =
-    await Promise.all([
-      import("../builtin.ts"),
-      import("../runtimes/mod.ts"),
-      import("../methods/open_pipeline.ts"),
-      import("../evaluation/text_embedder.ts"),
-    ]);
+  const [{ builtinRegistry }, { acquireDevice }, { modelSource }, embedders] = await Promise.all([
+    import("../builtin.ts"),
+    import("../runtimes/mod.ts"),
+    import("../methods/open_pipeline.ts"),
+    import("../evaluation/text_embedder.ts"),
+  ]);
   const registry = builtinRegistry();
   for (const path of flags.plugin) await loadPlugin(path, registry);
-  if (templates !== undefined) {
-    const plugin = registry.get("text-encoder", encoder ?? "onnx");
-    if (plugin.options["templates"]?.type !== "strings") {
-      throw new OptionError(
-        `${prefix}templates: the text encoder "${plugin.name}" takes none; leave it out`,
-      );
-    }
-  }
   const device: Device = await acquireDevice("cpu");
   try {
     const embedder = embeddings !== undefined
-      ? await files.openEmbeddingFile(embeddings)
-      : await openTextEncoder({
+      ? await embedders.openEmbeddingFile(embeddings)
+      : await embedders.openTextEncoder({
         registry,
         ...(encoder === undefined ? {} : { name: encoder }),
-        ...(templates === undefined ? {} : { options: { templates: templateSets[templates]! } }),
+        ...(prompts === undefined ? {} : { options: { prompts } }),
         device,
         models: modelSource(models === undefined ? undefined : pathToFileURL(resolve(models))),
       });

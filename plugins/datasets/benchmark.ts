@@ -21,8 +21,23 @@ export const benchmarkFile = "benchmark.json";
 const name = z.string().regex(/\S/);
 const relative = z.string().min(1).refine((path) => !isAbsolute(path));
 
-/** The document. Paths start from its own folder, with `/` between their parts. */
-export const benchmarkSchema = z.strictObject({
+/** A benchmark document. Paths start from its own folder, with `/` between their parts. */
+export interface Benchmark {
+  /** What the document is. */
+  format: "ovstage-benchmark";
+  /** Of the format. */
+  version: 1;
+  /** What to call it. */
+  name: string;
+  /** The classes; label values index them. */
+  classes: { name: string; synonyms: string[]; isThing: boolean | null }[];
+  /** The class of what no other class means; null where there is none. */
+  othersIndex: number | null;
+  /** The images: a name, once in the benchmark, an image file and a 16-bit label PNG. */
+  samples: { id: string; image: string; labels: string }[];
+}
+
+const benchmarkSchema: z.ZodType<Benchmark> = z.strictObject({
   format: z.literal("ovstage-benchmark"),
   version: z.literal(1),
   name: name.describe("what to call it"),
@@ -40,9 +55,6 @@ export const benchmarkSchema = z.strictObject({
     ),
   })).min(1),
 });
-
-/** A benchmark document. */
-export type Benchmark = z.infer<typeof benchmarkSchema>;
 
 /**
  * Checks a document.

@@ -27,8 +27,8 @@ export class LabelTable {
     for (const value of options.ignored) this.#indexOf[value] = ignored;
     values.forEach((value, index) => this.#indexOf[value] = index);
     const [least, most] = [Math.min(...values), Math.max(...values)];
-    this.#legend = `its ${values.length} classes have ${least} to ${most}, and ` +
-      `${options.ignored.join(" and ")} counts nowhere`;
+    this.#legend = `its ${values.length} classes have ${least} to ${most}; these ` +
+      `count nowhere: ${options.ignored.join(", ")}`;
   }
 
   /**

@@ -9,7 +9,6 @@ export {
   type Benchmark,
   benchmarkFile,
   benchmarkIgnored,
-  benchmarkSchema,
   encodeBenchmarkLabels,
   parseBenchmark,
 } from "./benchmark.ts";

@@ -181,9 +181,10 @@ export function openPublicLayout(kind: PublicLayout, path: string, split = "val"
     throw new InputError(`${kind}: there is no split "${split}"; ${knownNames(split, known)}`);
   }
   if (!isFolder(path)) throw new InputError(`${path}: no such folder; it must hold ${kind}`);
-  const found = findTree(layout, path, split);
+  const trees = layout.trees.filter((tree) => tree.splits[split] !== undefined);
+  const found = findTree(trees, path, split);
   if (found === undefined) {
-    const wanted = layout.trees.map((tree) => {
+    const wanted = trees.map((tree) => {
       const [images, labels] = [fill(tree, split, "images"), fill(tree, split, "labels")];
       return `${images}/ and ${labels}/${tree.list ? ` and ${fill(tree, split, "list")}` : ""}`;
     });
@@ -217,7 +218,7 @@ function fill(tree: Tree, split: string, part: "images" | "labels" | "list"): st
 
 /** The first tree of which anything is there: what is missing in it can then be said by name. */
 function findTree(
-  { trees }: Layout,
+  trees: readonly Tree[],
   path: string,
   split: string,
 ): { tree: Tree; root: string } | undefined {

@@ -399,7 +399,8 @@ function choose(
     const close = dropped.filter(({ reason }) => reason === "too close").length;
     throw new InputError(
       `no category is left: of ${groups.length}, ${close} are too close to training (similarity ` +
-        `from ${config.tooClose} on) and the others are in no image; raise tooClose or add sources`,
+        `from ${config.tooClose} on) and ${groups.length - close} are in no image; raise ` +
+        "tooClose or add sources",
     );
   }
   const place = new Map(kept.map((g, i) => [g, i]));

@@ -28,7 +28,7 @@ const curateSchema = z.strictObject({
   embedding: z.strictObject({
     embeddings: text.optional().describe("a safetensors file with embeddings of your own"),
     encoder: text.optional().describe("name of the text encoder, onnx where left out"),
-    templates: text.optional().describe("none, single or vild"),
+    prompts: text.optional().describe("vild or photo, the encoder's own where left out"),
     models: text.optional().describe("folder of the model files"),
   }).prefault({}).describe("what embeds the names"),
   synonyms: z.boolean().default(true).describe("whether synonyms count as well as names"),
@@ -71,7 +71,7 @@ function* relations({ images, embedding }: CurateConfig): Generator<string> {
   if (images.most !== null && images.most < images.least) {
     yield `images.most is ${images.most}; it must be at least images.least, ${images.least}`;
   }
-  const other = (["encoder", "templates", "models"] as const)
+  const other = (["encoder", "prompts", "models"] as const)
     .find((field) => embedding[field] !== undefined);
   if (embedding.embeddings !== undefined && other !== undefined) {
     yield `embedding.embeddings and embedding.${other} are both given; give one of the two`;

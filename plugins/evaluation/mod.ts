@@ -15,9 +15,23 @@ export {
   type EvaluationFolder,
   type EvaluationTiming,
 } from "./evaluate.ts";
+export * from "./curate.ts";
+export { type CurateConfig, readCurateConfig } from "./curate_config.ts";
+export {
+  embedVocabulary,
+  type EmbedVocabularyOptions,
+  type NamedClass,
+} from "./embed_vocabulary.ts";
 export { mergeEvaluations } from "./merge.ts";
 export * from "./pipeline_identity.ts";
 export { renderReport, writeReport } from "./report.ts";
 export * from "./result.ts";
 export { type EvaluationTask, evaluationTasks, type Shard } from "./run_folder.ts";
+export {
+  type EmbedOptions,
+  type EncoderOptions,
+  openEmbeddingFile,
+  openTextEncoder,
+  type TextEmbedder,
+} from "./text_embedder.ts";
 export { groupStages, type OpenPipeline, type StageGroups } from "./split_pipeline.ts";

@@ -41,7 +41,7 @@ export interface EncoderOptions {
   readonly registry: Registry;
   /** Its name; `onnx` where left out. */
   readonly name?: string;
-  /** Those of its options that differ from their defaults, such as `templates`. */
+  /** Those of its options that differ from their defaults, such as `prompts`. */
   readonly options?: Readonly<Record<string, OptionValue>>;
   /** Where it computes; it is not disposed of. */
   readonly device: Device;

@@ -109,6 +109,8 @@ function topPairs(input: InstanceInput): Pair[] {
 const LONGEST_RUN = 64;
 // From here on, a sigmoid is 1 in float64.
 const SATURATED = 40;
+// exp(−m) and its ratios over a run stay far inside float64's range up to this logit.
+const MAX_RECURRENT_LOGIT = 150;
 
 /** Traces masks one after the other, null where one holds no pixel; yields numbers of pixels. */
 function* traceMasks(
@@ -158,15 +160,21 @@ function traceColumn(
       continue;
     }
     // Along a run logits are linear: what is above 0 is one stretch.
-    let first = row.end;
-    let last = row.start - 1;
-    for (let y = row.start; y < row.end; y++) {
+    let first = row.start;
+    let last = row.end - 1;
+    const logitAt = (y: number) => {
       const down = row.offset + (y - row.start) * row.step;
-      const logit = from * (1 - down) + to * down;
-      if (!(logit > 0)) continue;
-      if (y < first) first = y;
-      last = y;
-      sum += 1 / (1 + Math.exp(-logit));
+      return from * (1 - down) + to * down;
+    };
+    while (first <= last && !(logitAt(first) > 0)) first++;
+    while (last >= first && !(logitAt(last) > 0)) last--;
+    if (Math.abs(from) > MAX_RECURRENT_LOGIT || Math.abs(to) > MAX_RECURRENT_LOGIT) {
+      for (let y = first; y <= last; y++) sum += 1 / (1 + Math.exp(-logitAt(y)));
+    } else {
+      // So exp(−m) is a geometric series, and costs one product per pixel.
+      const ratio = Math.exp(-row.step * (to - from));
+      let t = Math.exp(-logitAt(first));
+      for (let y = first; y <= last; y++, t *= ratio) sum += 1 / (1 + t);
     }
     if (first <= last) runs.add(base + first, base + last + 1);
   }

@@ -55,7 +55,12 @@ export function formatSchema(schema: Schema): string {
   if (Array.isArray(schema["enum"])) return `one of ${schema["enum"].join(", ")}`;
   const branches = (schema["oneOf"] ?? schema["anyOf"]) as Schema[] | undefined;
   if (branches !== undefined) return branches.map(formatSchema).join(", or ");
+  if (Array.isArray(schema["type"])) {
+    return schema["type"].map((type) => formatSchema({ ...schema, type })).join(", or ");
+  }
   switch (schema["type"]) {
+    case "null":
+      return "null";
     case "boolean":
       return "true or false";
     case "string":

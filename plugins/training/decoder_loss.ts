@@ -104,20 +104,23 @@ export function classifier(scope: ParameterScope, text: Value): (embeddings: Val
  *
  * @param logits B×N×(C+1).
  * @param matching Which query has which segment: one-hot, B×G×N.
- * @param classes B×G×C.
+ * @param truth Which segments there are, B×G, and their classes, B×G×C. Where a segment has none,
+ * its query counts nowhere: it is an object, but none of these.
  * @param weights What the sum is divided by; this batch's sum of weights where null.
  */
 export function classLoss(
   logits: Value,
   matching: Value,
-  classes: Value,
+  { segments, classes }: { readonly segments: Value; readonly classes: Value },
   weights: Value | null,
   noObject: number,
 ): Value {
-  const matched = ops.matMul(ops.transpose(matching, [0, 2, 1]), classes);
-  const isObject = ops.reduceSum(matched, [2], true);
-  const truth = ops.concat([matched, ops.sub(1, isObject)], 2);
-  const weight = ops.add(ops.mul(isObject, 1 - noObject), noObject);
+  const byQuery = ops.transpose(matching, [0, 2, 1]);
+  const matched = ops.matMul(byQuery, classes);
+  const isNamed = ops.reduceSum(matched, [2], true);
+  const isNothing = ops.sub(1, ops.matMul(byQuery, ops.unsqueeze(segments, [2])));
+  const truth = ops.concat([matched, isNothing], 2);
+  const weight = ops.add(isNamed, ops.mul(isNothing, noObject));
   const agreement = ops.mul(ops.mul(truth, ops.logSoftmax(logits, -1)), weight);
   return ops.neg(ops.div(ops.reduceSum(agreement), weights ?? ops.reduceSum(weight)));
 }
@@ -162,6 +165,8 @@ export class DecoderLoss {
   readonly text: Value;
   /** B×G×P. */
   readonly masks: Value;
+  /** B×G. */
+  readonly segments: Value;
   /** B×G×C. */
   readonly classes: Value;
   /** B×1×P, or null. */
@@ -183,6 +188,7 @@ export class DecoderLoss {
     this.features = towers.features;
     this.text = graph.input("text", [numClasses, jointSize]);
     this.masks = graph.input("masks", [images, config.data.maxSegments, cells]);
+    this.segments = graph.input("segments", [images, config.data.maxSegments]);
     this.classes = graph.input("classes", [images, config.data.maxSegments, numClasses]);
     this.counts = sizes.hasIgnored ? graph.input("counts", [images, 1, cells]) : null;
     this.outputs = decoderOutputs(scope, towers, this.text, config);
@@ -280,7 +286,7 @@ export class DecoderLoss {
 
   /** See {@linkcode classLoss}. */
   classLoss(logits: Value, matching: Value, weights: Value | null): Value {
-    return classLoss(logits, matching, this.classes, weights, this.#config.loss.noObject);
+    return classLoss(logits, matching, this, weights, this.#config.loss.noObject);
   }
 
   /**
@@ -293,9 +299,8 @@ export class DecoderLoss {
   predictionLoss(i: number, matching: Value, count: Value, weights: Value | null) {
     const { logits, masks, counts } = this.#matched(i, matching);
     const counted = (perCell: Value) => counts === null ? perCell : ops.mul(perCell, counts);
-    const valid = ops.reduceSum(this.classes, [2]);
     const overSegments = (perSegment: Value) =>
-      ops.div(ops.reduceSum(ops.mul(perSegment, valid)), count);
+      ops.div(ops.reduceSum(ops.mul(perSegment, this.segments)), count);
     const crossEntropy = overSegments(
       ops.reduceMean(
         ops.sub(counted(ops.softplus(logits)), ops.mul(logits, masks)),
@@ -352,7 +357,7 @@ export class ProxyGraph {
   /**
    * @param classes B×G×C.
    * @param text C×D.
-   * @param count Number of segments that the losses are the mean over.
+   * @param count Number of segments with a class, which the losses are the mean over.
    */
   constructor(classes: Value, text: Value, count: Value) {
     const { graph } = classes;

@@ -136,13 +136,14 @@ export class DecoderStep {
     });
   }
 
-  /** Slots of a batch that hold a segment. */
-  #used({ classes }: SegmentBatch): number[] {
-    const { numClasses, images } = this.#sizes;
-    const slots = images * this.#config.data.maxSegments;
-    return [...Array(slots).keys()].filter((s) =>
-      classes.subarray(s * numClasses, (s + 1) * numClasses).includes(1)
+  /** Slots of a batch that hold a segment, and those whose segment has a class. */
+  #used({ segments, classes }: SegmentBatch): { all: number[]; named: number[] } {
+    const { numClasses } = this.#sizes;
+    const all = [...segments.keys()].filter((slot) => segments[slot] === 1);
+    const named = all.filter((slot) =>
+      classes.subarray(slot * numClasses, (slot + 1) * numClasses).includes(1)
     );
+    return { all, named };
   }
 
   /** The cheapest assignment of segments to queries; costs are B×N×G. */
@@ -181,14 +182,14 @@ export class DecoderStep {
     const { microBatches, batch: images, network, loss } = this.#config;
     const each = this.#sizes.images;
     // Each piece's share of what the losses are the mean over: their mean is the whole batch's.
-    const segments = Math.max(
-      1,
-      batch.classes.reduce((sum, value) => sum + value, 0),
-    );
-    const count = segments / microBatches;
-    const weights = (loss.noObject * images * network.numQueries +
-      (1 - loss.noObject) * segments) / microBatches;
-    if (microBatches === 1) return await this.#piece(params, batch, rng, count, weights);
+    const { all, named } = this.#used(batch);
+    const nothing = images * network.numQueries - all.length;
+    const shares: Shares = {
+      count: Math.max(1, all.length) / microBatches,
+      named: Math.max(1, named.length) / microBatches,
+      weights: (named.length + loss.noObject * nothing) / microBatches,
+    };
+    if (microBatches === 1) return await this.#piece(params, batch, rng, shares);
     const grads = new Float32Array(this.layout.size);
     const metrics: Record<string, number> = {};
     for (let m = 0; m < microBatches; m++) {
@@ -196,8 +197,7 @@ export class DecoderStep {
         params,
         sliceBatch(batch, images, m * each, each),
         rng,
-        count,
-        weights,
+        shares,
       );
       for (let i = 0; i < grads.length; i++) grads[i]! += piece.grads[i]! / microBatches;
       for (const [name, value] of Object.entries(piece.metrics)) {
@@ -211,8 +211,7 @@ export class DecoderStep {
     params: Float32Array,
     batch: SegmentBatch,
     rng: Rng,
-    count: number,
-    weights: number,
+    shares: Shares,
   ): Promise<StepResult> {
     const { images, numClasses, hasIgnored } = this.#sizes;
     const { data: { size, maxSegments }, loss, microBatches } = this.#config;
@@ -223,13 +222,14 @@ export class DecoderStep {
       image: float32([images, 3, size, size], batch.images),
     });
     const proxies = loss.proxyQuery > 0 || loss.proxyClip > 0
-      ? drawProxies(rng, used, slots, loss.gamma)
+      ? drawProxies(rng, used.named, slots, loss.gamma)
       : null;
     const inputs: Record<string, Tensor> = {
       ...encoded,
       parameters: float32([this.layout.size], params),
       text: this.#text,
       masks: float32([images, maxSegments, cells], batch.masks),
+      segments: float32([images, maxSegments], batch.segments),
       classes: float32([images, maxSegments, numClasses], batch.classes),
       ...(hasIgnored ? { counts: float32([images, 1, cells], batch.counts!) } : {}),
     };
@@ -249,12 +249,13 @@ export class DecoderStep {
       if (!cost.every(Number.isFinite)) {
         return { grads: new Float32Array(this.layout.size), metrics: { loss: NaN } };
       }
-      matchings.push(this.#match(cost, used));
+      matchings.push(this.#match(cost, used.all));
     }
     const last = matchings.at(-1)!;
     const kernels = await this.#kernels?.run({
       parameters: inputs["parameters"]!,
       text: this.#text,
+      segments: inputs["segments"]!,
       classes: inputs["classes"]!,
       features: encoded["features"]!,
       maskLogits: maskLogits!,
@@ -262,8 +263,8 @@ export class DecoderStep {
       queryOfSlot: last.queryOfSlot,
       matching: last.tensor,
       proxies,
-      count,
-      weights,
+      named: shares.named,
+      weights: shares.weights,
     });
     const { costPoints: _, ...lossInputs } = points ?? { costPoints: null };
     const outputs = await this.#step.run({
@@ -271,12 +272,7 @@ export class DecoderStep {
       ...lossInputs,
       ...Object.fromEntries(matchings.map(({ tensor }, i) => [`matching${i}`, tensor])),
       ...(proxies === null ? {} : proxyInputs(proxies, this.#step)),
-      ...(microBatches > 1
-        ? {
-          count: float32([], Float32Array.of(count)),
-          weights: float32([], Float32Array.of(weights)),
-        }
-        : {}),
+      ...(microBatches > 1 ? shareInputs(shares, this.#step) : {}),
       ...kernels?.inputs,
     });
     const metrics: Record<string, number> = {};
@@ -293,6 +289,24 @@ export class DecoderStep {
     for (const session of [this.#encoder, this.#costs, this.#step]) await session.dispose();
     await this.#kernels?.dispose();
   }
+}
+
+/** What the losses of a piece are the mean over, as shares of the whole batch's. */
+interface Shares {
+  /** Segments. */
+  readonly count: number;
+  /** Segments with a class. */
+  readonly named: number;
+  /** The class loss's weights. */
+  readonly weights: number;
+}
+
+/** The step's graph has no `named` where Proxy Calibration is off, or all of it is the kernels'. */
+function shareInputs(shares: Shares, step: Session): Record<string, Tensor> {
+  const used = Object.entries(shares).filter(([name]) => step.inputNames.includes(name));
+  return Object.fromEntries(
+    used.map(([name, share]) => [name, float32([], Float32Array.of(share))]),
+  );
 }
 
 function lossPoints(
@@ -346,12 +360,9 @@ function stepGraph(
   const { images, jointSize } = sizes;
   const { data: { maxSegments }, network: { numQueries }, loss: weight, fuser } = config;
   const isSplit = config.microBatches > 1;
-  const segments = () => {
-    const sum = ops.reduceSum(decoder.classes);
-    // Of one's own data, a batch may hold nothing but pixels that count nowhere.
-    return sizes.hasIgnored ? ops.max(sum, 1) : sum;
-  };
-  const count = isSplit ? graph.input("count", []) : segments();
+  // A batch may hold nothing but pixels that count nowhere, or nothing that has a class.
+  const atLeastOne = (flags: Value) => ops.max(ops.reduceSum(flags), 1);
+  const count = isSplit ? graph.input("count", []) : atLeastOne(decoder.segments);
   const weights = isSplit ? graph.input("weights", []) : null;
   const matchings = decoder.outputs.predictions.map((_, i) =>
     graph.input(`matching${i}`, [images, maxSegments, numQueries])
@@ -368,7 +379,8 @@ function stepGraph(
   };
   const clipHere = weight.proxyClip > 0 && !pools;
   if (weight.proxyQuery > 0 || clipHere) {
-    const proxies = new ProxyGraph(decoder.classes, decoder.text, count);
+    const named = isSplit ? graph.input("named", []) : atLeastOne(decoder.classes);
+    const proxies = new ProxyGraph(decoder.classes, decoder.text, named);
     if (weight.proxyQuery > 0) {
       addTerm("proxyQuery", decoder.proxyQuery(proxies, last), weight.proxyQuery);
     }

@@ -21,6 +21,8 @@ export interface KernelInput {
   readonly parameters: Tensor;
   /** C×D. */
   readonly text: Tensor;
+  /** B×G. */
+  readonly segments: Tensor;
   /** B×G×C. */
   readonly classes: Tensor;
   /** B×D×h×w. */
@@ -35,9 +37,9 @@ export interface KernelInput {
   readonly matching: Tensor;
   /** Pairs of slots; null where Proxy Calibration is off. */
   readonly proxies: Proxies | null;
-  /** What the losses are the mean over: segments, and the class loss's weights. */
-  readonly count: number;
-  /** See {@linkcode KernelInput.count}. */
+  /** What the losses are the mean over: segments with a class, and the class loss's weights. */
+  readonly named: number;
+  /** See {@linkcode KernelInput.named}. */
   readonly weights: number;
 }
 
@@ -143,7 +145,7 @@ export class KernelLosses {
       text: input.text,
       partner: new HostTensor("int64", [partner.length], partner),
       alpha: float32([alpha.length, 1], alpha),
-      count: float32([1], Float32Array.of(input.count)),
+      count: float32([1], Float32Array.of(input.named)),
     });
     using back = await kernel.gradients(pooling, { pooled: gradient as Tensor<"float32"> });
     const weight = this.#config.loss.proxyClip;
@@ -199,6 +201,7 @@ export class KernelLosses {
       parameters: input.parameters,
       fused,
       text: input.text,
+      segments: input.segments,
       classes: input.classes,
       matching: input.matching,
       weights: float32([1], Float32Array.of(input.weights)),
@@ -255,10 +258,17 @@ function fusedLossGraph(
   const fused = graph.input("fused", [images, numQueries, jointSize]);
   const text = graph.input("text", [numClasses, jointSize]);
   const classes = graph.input("classes", [images, maxSegments, numClasses]);
+  const segments = graph.input("segments", [images, maxSegments]);
   const matching = graph.input("matching", [images, maxSegments, numQueries]);
   const weights = graph.input("weights", [1]);
   const loss = ops.reduceSum(
-    classLoss(classifier(scope, text)(fused), matching, classes, weights, noObject),
+    classLoss(
+      classifier(scope, text)(fused),
+      matching,
+      { segments, classes },
+      weights,
+      noObject,
+    ),
   );
   graph.output("gradient", gradients(loss, [fused])[0]!);
   return graph.toOnnx();

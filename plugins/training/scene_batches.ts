@@ -5,7 +5,7 @@
  */
 import { Image } from "../../lib/image/image.ts";
 import type { Rng } from "../../lib/rng.ts";
-import { renderScene } from "../datasets/emoji_scenes/scene.ts";
+import { renderScene, type SceneOptions } from "../datasets/emoji_scenes/scene.ts";
 import { firstUnseenSeed } from "../datasets/emoji_scenes/seeds.ts";
 import { loadSplits, seenNames } from "../datasets/emoji_scenes/splits.ts";
 import { type SpriteSource, SpriteStore } from "../datasets/emoji_scenes/sprites.ts";
@@ -23,26 +23,34 @@ import type { EmojiScenesConfig } from "./train_config.ts";
 /** Seeds of validation's scenes start here: neither training nor evaluation gets so far. */
 const firstValidationSeed = firstUnseenSeed + 2 ** 30;
 
+/** What scenes show: universe indices of the things that have a class, and of those that don't. */
+type SceneThings = Pick<SceneOptions, "categories" | "others" | "othersShare">;
+
 /**
- * Renders a batch of scenes of the training categories.
+ * Renders a batch of scenes of the training categories, with things among them that have no class:
+ * what nobody names is to be found all the same.
  *
  * @param rng Gives the scenes their seeds, all below `firstUnseenSeed`.
  * @param scenes B.
- * @param categories Universe indices of the things.
  */
 export function sceneBatch(
   rng: Rng,
   scenes: number,
-  categories: readonly number[],
+  things: SceneThings,
   sizes: SegmentSizes,
   sprites: SpriteSource,
 ): SegmentBatch {
   const batch = emptyBatch(scenes, sizes, false);
   const { size } = sizes;
   for (let b = 0; b < scenes; b++) {
-    const scene = renderScene({ seed: rng.next() >>> 1, size, categories, sprites });
+    const scene = renderScene({ seed: rng.next() >>> 1, size, ...things, sprites });
     writePlanes(scene.rgb, batch.images, b);
-    addTargets(batch, b, scene.segmentIds, scene.segments, sizes);
+    const segments = scene.segments.map(({ id, kind, label, area }) => ({
+      id,
+      label: kind === "others" ? -1 : label,
+      area,
+    }));
+    addTargets(batch, b, scene.segmentIds, segments, sizes);
   }
   return batch;
 }
@@ -50,20 +58,22 @@ export function sceneBatch(
 /** Opens EmojiScenes: scenes of the 171 categories in the training styles. */
 export async function openSceneData(config: EmojiScenesConfig): Promise<SegmentData> {
   const sprites = await SpriteStore.open({ styles: trainingStyles });
-  const { seen } = loadSplits();
+  const { seen, others } = loadSplits();
   const names = seenNames();
-  const { size, maxSegments } = config;
+  const { size, maxSegments, othersShare } = config;
+  const things: SceneThings = { categories: seen, others, othersShare };
   const sizes = { size, maxSegments, numClasses: names.length };
   return {
     names,
     fingerprint: "emoji-scenes",
     hasIgnored: false,
     validationImages: Infinity,
-    batch: (rng, scenes) => sceneBatch(rng, scenes, seen, sizes, sprites),
+    batch: (rng, scenes) => sceneBatch(rng, scenes, things, sizes, sprites),
     validationImage(index) {
       const seed = firstValidationSeed + index;
-      const { width, height, rgb, labels } = renderScene({ seed, size, categories: seen, sprites });
-      return { image: new Image(width, height, rgb), labels };
+      const { width, height, rgb, labels } = renderScene({ seed, size, ...things, sprites });
+      const named = labels.map((label) => label < names.length ? label : -1);
+      return { image: new Image(width, height, rgb), labels: named };
     },
   };
 }

@@ -25,7 +25,9 @@ export interface SegmentBatch {
   images: Float32Array;
   /** B×G×P: the share of each mask cell that the segment covers. */
   masks: Float32Array;
-  /** B×G×C: one 1 in each row that holds a segment, none in the others. */
+  /** B×G: 1 where there is a segment. */
+  segments: Float32Array;
+  /** B×G×C: one 1 in the row of each segment whose class has a name, none in the others. */
   classes: Float32Array;
   /** B×P: the share of each mask cell that counts; null where all do. */
   counts: Float32Array | null;
@@ -62,6 +64,7 @@ export function emptyBatch(images: number, sizes: SegmentSizes, ignored: boolean
   return {
     images: new Float32Array(images * 3 * size * size),
     masks: new Float32Array(images * maxSegments * cells),
+    segments: new Float32Array(images * maxSegments),
     classes: new Float32Array(images * maxSegments * numClasses),
     counts: ignored ? new Float32Array(images * cells) : null,
   };
@@ -71,7 +74,7 @@ export function emptyBatch(images: number, sizes: SegmentSizes, ignored: boolean
 interface Segment {
   /** Its number in the map of segments. */
   readonly id: number;
-  /** Its class. */
+  /** Its class; −1 where the vocabulary has none, so that only its mask is learned. */
   readonly label: number;
   /** Its pixels. */
   readonly area: number;
@@ -94,7 +97,9 @@ export function addTargets(
   const largest = [...segments].sort((s, t) => t.area - s.area).slice(0, maxSegments);
   const slotOf = new Map(largest.map((segment, g) => [segment.id, g]));
   largest.forEach((segment, g) => {
-    batch.classes[(b * maxSegments + g) * numClasses + segment.label] = 1;
+    const slot = b * maxSegments + g;
+    batch.segments[slot] = 1;
+    if (segment.label >= 0) batch.classes[slot * numClasses + segment.label] = 1;
   });
   const share = 1 / cellSize ** 2;
   for (let y = 0; y < size; y++) {
@@ -109,7 +114,7 @@ export function addTargets(
 
 /** Some of a batch's images, as a batch; shares its memory. */
 export function sliceBatch(
-  { images, masks, classes, counts }: SegmentBatch,
+  { images, masks, segments, classes, counts }: SegmentBatch,
   total: number,
   first: number,
   count: number,
@@ -121,6 +126,7 @@ export function sliceBatch(
   return {
     images: part(images),
     masks: part(masks),
+    segments: part(segments),
     classes: part(classes),
     counts: counts && part(counts),
   };

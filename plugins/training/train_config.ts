@@ -107,6 +107,9 @@ const segments = {
 
 const emojiScenes = z.strictObject({
   kind: z.literal("emoji-scenes").describe("rendered scenes of the 171 training categories"),
+  othersShare: z.number().min(0).max(1).default(0.15).describe(
+    "share of objects that have no class, and of which only the mask is learned",
+  ),
   ...segments,
 });
 

@@ -210,6 +210,15 @@ export class LabelledFolder {
       if (shifted <= 65535) indexOf[shifted] = index;
     }
     if (reduceZeroLabel) indexOf[0] = -1;
+    const hidden = indexOf[ignoreLabel]!;
+    if (options.ignoreLabel === undefined && hidden >= 0) {
+      throw new InputError(
+        `${path}: the label ${ignoreLabel} counts nowhere, and is the class ` +
+          `"${
+            classes.names[hidden]
+          }" as well; set ignoreLabel to a value of no class, such as 65535`,
+      );
+    }
     indexOf[ignoreLabel] = -1;
     return new LabelledFolder(path, classes, indexOf, splits);
   }
@@ -259,7 +268,14 @@ export class LabelledFolder {
   async read(split: Split, index: number): Promise<LabelledImage> {
     const sample = this.#splits[split].samples[index]!;
     const [image, bytes] = await Promise.all([readImage(sample.image), readFile(sample.label)]);
-    const { width, height, values } = decodeLabelMap(bytes, sample.label);
+    const { width, height, depth, values } = decodeLabelMap(bytes, sample.label);
+    const most = this.#indexOf.findLastIndex((index) => index >= 0);
+    if (depth < 16 && most > 255) {
+      throw new InputError(
+        `${sample.label}: has ${depth} bits per pixel; the class list's labels go up to ${most}, ` +
+          "which takes 16",
+      );
+    }
     if (width !== image.width || height !== image.height) {
       throw new InputError(
         `${sample.label}: is ${width}×${height}, its image ${sample.image} is ` +
@@ -270,10 +286,7 @@ export class LabelledFolder {
     const wrong = labels.indexOf(-2);
     if (wrong >= 0) {
       const known = this.#indexOf.reduce((n, index) => n + Number(index >= 0), 0);
-      const [least, most] = [
-        this.#indexOf.findIndex((index) => index >= 0),
-        this.#indexOf.findLastIndex((index) => index >= 0),
-      ];
+      const least = this.#indexOf.findIndex((index) => index >= 0);
       throw new InputError(
         `${sample.label}: has the label ${values[wrong]} at row ${Math.floor(wrong / width)}, ` +
           `column ${wrong % width}; the class list has ${known}, from ${least} to ${most}`,

@@ -61,7 +61,13 @@ export function instanceTask({ classes, others }: ScoredClasses): Task {
       add(precision, found);
       return percent(precision.result().ap);
     },
-    present: (found) => (found as unknown as Found).classes.map(({ label }) => label),
+    present(found) {
+      const { classes: all } = found as unknown as Found;
+      const best = Math.max(...all.flatMap(({ scores }) => scores));
+      return all.filter(({ truths, scores }) =>
+        truths[0]! > 0 || (scores[0] ?? -Infinity) >= drawnShare * best
+      ).map(({ label }) => label);
+    },
     drawTruth: (sample, colours) =>
       drawSegments({ ids: sample.segments!.ids, segments: truthOf(sample) }, colours),
     drawPrediction({ labels: { length } }, outputs, colours) {

@@ -230,6 +230,16 @@ Deno.test("folders: images and labels are paired, and class lists may give synon
     write([{ id: 0, name: "dog" }, { id: 7, name: "cat" }]);
     await refuses(openDataset("folder", options).then(samplesOf), "1.png", "label 1 at row 0");
 
+    // With 256 classes the last one has the label that counts nowhere by default, and from there
+    // on 8 bits are too few.
+    const many = Array.from({ length: 257 }, (_, c) => `class ${c}`);
+    write(many);
+    await refuses(openDataset("folder", options), '"class 255"', "label 255", "ignoreLabel");
+    const read = openDataset("folder", { ...options, ignoreLabel: 65535 }).then(samplesOf);
+    await refuses(read, "0.png", "8 bits per pixel", "256");
+    write(many.slice(0, 255));
+    await openDataset("folder", options).then(samplesOf);
+
     write(["dog"]);
     const [image, label] = [
       join(root, "images/val/a/1.jpg"),
@@ -386,6 +396,11 @@ Deno.test("data sets: lists, folders, splits and options that can't be right are
       "images/validation/ and annotations/validation/",
     );
     await refuses(openDataset("voc21", { path: root, split: "test" }), '"test"', "trainval");
+    // Only one of the trees of PASCAL Context has such a list.
+    await assert.rejects(
+      openDataset("pc59", { path: root, split: "trainval" }),
+      /there must be JPEGImages\/ and SegmentationClassContext\/ and ImageSets\/[^,]*$/,
+    );
     const layout = writtenLayouts["voc21"]!;
     await layout.write(root, drawTruth(layout, 3, 1));
     const list = join(root, "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt");

@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { decodeRle } from "../../../lib/image/coco_rle.ts";
 import { Rng } from "../../../lib/rng.ts";
 import { pipeline } from "../../../lib/stages/pipeline.ts";
-import { openStage } from "../../../lib/stages/plugin.ts";
+import { type AnyPlugin, openStage } from "../../../lib/stages/plugin.ts";
 import { defineStage } from "../../../lib/stages/stage.ts";
 import { vocabulary } from "../../../lib/stages/vocabulary.ts";
-import { float32 } from "../../../lib/tensor.ts";
+import { float32, type Tensor } from "../../../lib/tensor.ts";
 import {
   renderSceneOnDemand,
   type Scene,
@@ -124,4 +124,31 @@ Deno.test("where nobody says which classes are things, all are", async () => {
   using objects = await masks.pipe(instance).run(inputs);
   const sure = objects.outputs.instances.instances.filter(({ score }) => score > 0.5);
   assert.equal(sure.length, scene!.segments.length);
+});
+
+Deno.test("mask logits on a device are read once", async () => {
+  await using device = await acquireDevice("cpu");
+  let reads = 0;
+  const counted = (shape: number[], value: number): Tensor<"float32"> => ({
+    dtype: "float32",
+    shape,
+    location: "gpu",
+    read() {
+      reads++;
+      return Promise.resolve(float32(shape).data.fill(value));
+    },
+    dispose() {},
+  });
+  for (const plugin of [panopticSegmenter, instanceSegmenter]) {
+    const segmenter = await openStage(plugin as AnyPlugin, {}, { device } as never);
+    const { panoptic, instances } = await segmenter.run({
+      image: scenes[0]!,
+      vocabulary: vocabulary(["dog"]),
+      maskLogits: counted([2, 4, 4], 5),
+      classLogits: { logits: float32([2, 1]), hasVoid: false },
+    }, { device, signal: new AbortController().signal, progress() {} });
+    // Both masks cover everything: the first has all pixels, and both are objects.
+    assert.equal(panoptic?.segments.length ?? instances?.instances.length, panoptic ? 1 : 2);
+  }
+  assert.equal(reads, 2);
 });

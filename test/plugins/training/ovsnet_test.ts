@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { gradients, Graph } from "../../../lib/graph/mod.ts";
 import { Rng } from "../../../lib/rng.ts";
 import { modelsAt } from "../../../lib/stages/models.ts";
 import { vocabulary } from "../../../lib/stages/vocabulary.ts";
@@ -13,6 +14,7 @@ import { ovsnetDocument } from "../../../plugins/methods/ovsnet.ts";
 import { acquireDevice } from "../../../plugins/runtimes/mod.ts";
 import { ortNodeEngine } from "../../../plugins/runtimes/ort_node.ts";
 import { trainClip } from "../../../plugins/training/clip.ts";
+import { classLoss } from "../../../plugins/training/decoder_loss.ts";
 import { DecoderStep } from "../../../plugins/training/decoder_step.ts";
 import { openFolderData } from "../../../plugins/training/folder_batches.ts";
 import { readMetrics } from "../../../plugins/training/metrics_log.ts";
@@ -34,17 +36,22 @@ async function withFolder(body: (path: string) => Promise<void>): Promise<void> 
 
 Deno.test("scene batches: masks share each cell, classes are one-hot, seeds decide", async () => {
   const categories = [60, 400, 700, 900];
+  const others = [100, 500];
   const sprites = SpriteStore.onDemand();
   await sprites.load(
-    categories.flatMap((category) => trainingStyles.map((style) => ({ category, style }))),
+    [...categories, ...others].flatMap((category) =>
+      trainingStyles.map((style) => ({ category, style }))
+    ),
   );
   const numClasses = categories.length + 12;
-  for (const size of [128, 64]) {
+  for (const [size, othersShare] of [[128, 0], [128, 0.5], [64, 0.5]] as const) {
     const maxSegments = 12;
     const sizes = { size, maxSegments, numClasses };
-    const batch = sceneBatch(new Rng(5), 2, categories, sizes, sprites);
+    const things = { categories, others, othersShare };
+    const batch = sceneBatch(new Rng(5), 4, things, sizes, sprites);
     const cells = (size / 4) ** 2;
-    for (let b = 0; b < 2; b++) {
+    let unnamed = 0;
+    for (let b = 0; b < 4; b++) {
       const cover = new Float32Array(cells);
       for (let g = 0; g < maxSegments; g++) {
         const slot = b * maxSegments + g;
@@ -52,15 +59,58 @@ Deno.test("scene batches: masks share each cell, classes are one-hot, seeds deci
         const row = batch.classes.subarray(slot * numClasses, (slot + 1) * numClasses);
         const ones = row.filter((x) => x === 1).length;
         assert.equal(row.filter((x) => x !== 0).length, ones);
-        assert.equal(ones, mask.some((x) => x > 0) ? 1 : 0);
+        assert.equal(batch.segments[slot], mask.some((x) => x > 0) ? 1 : 0);
+        assert.ok(ones <= batch.segments[slot]!);
+        unnamed += batch.segments[slot]! - ones;
         mask.forEach((x, i) => cover[i]! += x);
       }
       // Every pixel belongs to a segment; only more than maxSegments of them would leave a gap.
       assert.ok(cover.every((x) => x <= 1 + 1e-6));
       assert.ok(cover.some((x) => x > 1 - 1e-6));
     }
-    assert.deepEqual(sceneBatch(new Rng(5), 2, categories, sizes, sprites), batch);
+    assert.equal(unnamed > 0, othersShare > 0, `${unnamed} segments without a class`);
+    assert.deepEqual(sceneBatch(new Rng(5), 4, things, sizes, sprites), batch);
   }
+});
+
+Deno.test("class loss: a segment without a class counts neither as a name nor as nothing", async () => {
+  const [queries, slots, classes] = [5, 3, 4];
+  const graph = new Graph("class_loss");
+  const inputs = {
+    logits: graph.input("logits", [1, queries, classes + 1]),
+    matching: graph.input("matching", [1, slots, queries]),
+    segments: graph.input("segments", [1, slots]),
+    classes: graph.input("classes", [1, slots, classes]),
+  };
+  const loss = classLoss(inputs.logits, inputs.matching, inputs, null, 0.1);
+  graph.output("loss", loss);
+  graph.output("gradient", gradients(loss, [inputs.logits])[0]!);
+  const session = await (await ortNodeEngine({ threads: 1 })).load(graph.toOnnx());
+  const rng = new Rng(3);
+  const logits = Float32Array.from({ length: queries * (classes + 1) }, () => rng.normal());
+  // Query 2 has a segment of class 1, query 4 one without a class; slot 2 is empty.
+  const matching = new Float32Array(slots * queries);
+  matching[2] = matching[queries + 4] = 1;
+  const named = new Float32Array(slots * classes);
+  named[1] = 1;
+  const out = await session.run({
+    logits: float32([1, queries, classes + 1], logits),
+    matching: float32([1, slots, queries], matching),
+    segments: float32([1, slots], Float32Array.of(1, 1, 0)),
+    classes: float32([1, slots, classes], named),
+  });
+  const logSoftmax = (n: number, c: number) => {
+    const row = logits.subarray(n * (classes + 1), (n + 1) * (classes + 1));
+    return row[c]! - Math.log(row.reduce((sum, x) => sum + Math.exp(x), 0));
+  };
+  const nothing = [0, 1, 3].reduce((sum, n) => sum - 0.1 * logSoftmax(n, classes), 0);
+  const expected = (nothing - logSoftmax(2, 1)) / 1.3;
+  assert.ok(Math.abs((await out["loss"]!.read())[0] as number - expected) < 1e-5);
+  const gradient = await out["gradient"]!.read() as Float32Array;
+  const norm = (n: number) =>
+    Math.hypot(...gradient.subarray(n * (classes + 1), (n + 1) * (classes + 1)));
+  for (let n = 0; n < queries; n++) assert.equal(norm(n) > 0, n !== 4, `query ${n}`);
+  await session.dispose();
 });
 
 Deno.test("OVSNet training on EmojiScenes: a resumed run ends with the bytes of an undisturbed one", () =>
