@@ -12,6 +12,7 @@ export type ErrorCode =
   | "INPUT"
   | "PIPELINE"
   | "REGISTRY"
+  | "PACKAGE"
   | "DEVICE"
   | "DEVICE_LOST"
   | "MODEL"
@@ -92,6 +93,14 @@ export class RegistryError extends OvsError {
   /** @param message One line that names the role, the name and the known names. */
   constructor(message: string, options?: ErrorOptions) {
     super("REGISTRY", message, options);
+  }
+}
+
+/** An optional package that is needed now and isn't installed. */
+export class PackageError extends OvsError {
+  /** @param message One line that names the package and says how to install it. */
+  constructor(message: string, options?: ErrorOptions) {
+    super("PACKAGE", message, options);
   }
 }
 

@@ -11,7 +11,45 @@ const text = z.string().min(1);
 const count = z.int().min(1).max(2 ** 31 - 1);
 const cosine = z.number().gt(-1).max(1);
 
-const curateSchema = z.strictObject({
+/** A checked config, defaults filled in; `docs/similarity.md` says what each field is. */
+export interface CurateConfig {
+  /** What to call the benchmark. */
+  name: string;
+  /** Folder that it goes to. */
+  out: string;
+  /** Of the choice of images. */
+  seed: number;
+  /** The vocabulary to be far from. */
+  training: string | string[];
+  /** Where the images come from. */
+  sources: {
+    dataset: string;
+    options: Record<string, string | number | boolean | string[]>;
+  }[];
+  /** What embeds the names. */
+  embedding: {
+    embeddings?: string | undefined;
+    encoder?: string | undefined;
+    prompts?: string | undefined;
+    models?: string | undefined;
+  };
+  /** Whether synonyms count as well as names. */
+  synonyms: boolean;
+  /** Categories are dropped from this similarity to a training category on. */
+  tooClose: number;
+  /** Two categories may mean the same from this similarity on. */
+  sameMeaning: number;
+  /** Which pairs mean the same, for a person to say. */
+  review: { file?: string | undefined; unanswered: "stop" | "merge" | "separate" };
+  /** Most categories; null for all. */
+  categories: number | null;
+  /** Whether what is no category becomes the class others. */
+  others: boolean;
+  /** How images are balanced. */
+  images: { least: number; most: number | null; total: number | null; minPixels: number };
+}
+
+const curateSchema: z.ZodType<CurateConfig> = z.strictObject({
   name: text.describe("what to call the benchmark"),
   out: text.describe("folder that it goes to; new, empty, or of an earlier run of the same config"),
   seed: z.int().min(0).max(2 ** 32 - 1).default(0).describe("of the choice of images"),
@@ -57,9 +95,6 @@ const curateSchema = z.strictObject({
     minPixels: count.default(1).describe("pixels from which on a category is in an image"),
   }).prefault({}).describe("how images are balanced"),
 });
-
-/** A checked config, defaults filled in. */
-export type CurateConfig = z.infer<typeof curateSchema>;
 
 /** The config's JSON Schema. */
 export function curateJsonSchema(): Record<string, unknown> {

@@ -8,7 +8,29 @@ import { InputError } from "../../lib/errors.ts";
 import { normalizeText } from "../../lib/text/bpe.ts";
 import { configErrors } from "../training/config_errors.ts";
 
-const reviewSchema = z.strictObject({
+/** A pair of categories, and whether they mean the same; null until somebody has said. */
+export interface ReviewedPair {
+  /** A category's name. */
+  first: string;
+  /** Another one's. */
+  second: string;
+  /** The similarity of the two. */
+  cosine: number;
+  /** Whether they mean the same; null until somebody has said. */
+  same: boolean | null;
+}
+
+/** A review file. */
+export interface MergeReview {
+  /** What the document is. */
+  format: "ovstage-merge-review";
+  /** Of the format. */
+  version: 1;
+  /** The pairs. */
+  pairs: ReviewedPair[];
+}
+
+const reviewSchema: z.ZodType<MergeReview> = z.strictObject({
   format: z.literal("ovstage-merge-review"),
   version: z.literal(1),
   pairs: z.array(z.strictObject({
@@ -18,12 +40,6 @@ const reviewSchema = z.strictObject({
     same: z.boolean().nullable().describe("true, false, or null until somebody has said"),
   })),
 });
-
-/** A review file. */
-export type MergeReview = z.infer<typeof reviewSchema>;
-
-/** A pair of categories, and whether they mean the same; null until somebody has said. */
-export type ReviewedPair = MergeReview["pairs"][number];
 
 /**
  * Reads a review file.

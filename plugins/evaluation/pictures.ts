@@ -5,7 +5,7 @@
  */
 import { writeFile } from "node:fs/promises";
 import type { DatasetSample } from "../../lib/data/dataset.ts";
-import { Image } from "../../lib/image/image.ts";
+import type { Image } from "../../lib/image/image.ts";
 import { overlay } from "../../lib/image/overlay.ts";
 import { classColours } from "../../lib/image/palette.ts";
 import { importSharp } from "../codecs/import_sharp.ts";

@@ -8,8 +8,8 @@ import process from "node:process";
 import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import sharp from "sharp";
 import { InputError, OptionError, OutputError } from "../../../lib/errors.ts";
+import { importSharp } from "../../codecs/import_sharp.ts";
 import {
   type EmojiCategory,
   emojiUniverse,
@@ -134,6 +134,7 @@ function svgOf(icon: Icon, defaults: { width?: number; height?: number }, size: 
 
 /** Rasterises SVG text to premultiplied RGBA. */
 async function rasterise(svg: string, size: number, out: Uint8Array): Promise<void> {
+  const sharp = await importSharp();
   const { data, info } = await sharp(Buffer.from(svg)).resize(size, size, { kernel: "cubic" })
     .ensureAlpha().raw().toBuffer({ resolveWithObject: true });
   if (info.channels !== 4 || data.length !== out.length) {

@@ -4,7 +4,7 @@
  * @module
  */
 import { createRequire } from "node:module";
-import { InputError } from "../../../lib/errors.ts";
+import { PackageError } from "../../../lib/errors.ts";
 
 /** The four drawing styles; each is an Iconify package on npm, see {@linkcode stylePackages}. */
 export const styles = ["noto", "twemoji", "fluent", "openmoji"] as const;
@@ -63,7 +63,11 @@ export function packageFile(path: string): string {
   try {
     return require.resolve(path);
   } catch (cause) {
-    throw new InputError(`${path}: not installed; run \`deno install\` first`, { cause });
+    const name = path.split("/", path.startsWith("@") ? 2 : 1).join("/");
+    throw new PackageError(
+      `${path}: not installed; run \`deno install\`, or in Node \`npm install ${name}\``,
+      { cause },
+    );
   }
 }
 
@@ -119,7 +123,7 @@ let universe: readonly EmojiCategory[] | undefined;
  * tables are read on the first call, not on import.
  *
  * @returns The same frozen list on each call.
- * @throws {InputError} If a package is not installed.
+ * @throws {PackageError} If a package is not installed.
  * @example
  * ```ts
  * import { emojiUniverse } from "./universe.ts";

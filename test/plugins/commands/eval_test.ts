@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -86,16 +85,20 @@ Deno.test("ovs eval: SIGTERM leaves a folder that --resume goes on with", async 
     }
   };
   const args = ["run", "-A", "--quiet", main, "eval", ...all, "--out", "stopped"];
-  const child = spawn(process.execPath, args, { cwd: root });
-  let stderr = "";
-  child.stderr.on("data", (text) => stderr += text);
+  const child = new Deno.Command(process.execPath, {
+    args,
+    cwd: root,
+    stdout: "null",
+    stderr: "piped",
+  }).spawn();
+  const said = new Response(child.stderr).text();
   const poll = setInterval(() => {
     if (lines() < 3) return;
     // Once: a second signal ends the process at once.
     clearInterval(poll);
     child.kill("SIGTERM");
   }, 2);
-  const code = await new Promise((resolve) => child.on("close", resolve));
+  const [{ code }, stderr] = await Promise.all([child.status, said]);
   clearInterval(poll);
   assert.equal(code, 143, stderr);
   assert.match(stderr, /stopped after image \d+; go on with --resume: stopped\n$/);
