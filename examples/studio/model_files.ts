@@ -158,7 +158,9 @@ async function readManifest(folder: URL): Promise<ModelManifest> {
   try {
     const response = await fetch(url, { cache: "no-cache" });
     if (!response.ok) throw new Error(`the server answered ${response.status}`);
-    return await response.json() as ModelManifest;
+    const manifest = await response.json() as ModelManifest;
+    if (!Array.isArray(manifest.files)) throw new Error('it has no "files"');
+    return manifest;
   } catch (cause) {
     throw new ModelError(
       `the list of models, ${url.pathname}, can't be read (${(cause as Error).message}): ` +

@@ -65,7 +65,9 @@ export type WorkerMessage =
   | { readonly kind: "answer"; readonly id: number; readonly value: unknown }
   | { readonly kind: "failure"; readonly id: number; readonly code: string; readonly text: string }
   | { readonly kind: "progress"; readonly text: string; readonly share: number | null }
-  | { readonly kind: "lost"; readonly text: string };
+  | { readonly kind: "lost"; readonly text: string }
+  // Its Web Lock is held: whoever gets it next knows that this worker is dead.
+  | { readonly kind: "alive" };
 
 /** The device as it is shown. */
 export interface OpenedDevice {
@@ -77,6 +79,8 @@ export interface OpenedDevice {
   readonly description: string;
   /** Why it is the CPU although a GPU would have been taken; null otherwise. */
   readonly fallbackReason: string | null;
+  /** How many threads networks have on the CPU. */
+  readonly threads: number;
 }
 
 /** One stage of the last result. */

@@ -24,6 +24,7 @@ import {
   Pipeline,
   type PipelineResult,
   queryFuser,
+  type Rgb,
   segments,
   semanticSegmenter,
   type SlotName,
@@ -77,6 +78,7 @@ export class Session {
     result: PipelineResult<"segmentation" | "classLogits">;
     settings: Settings;
     labels: Int32Array;
+    colours: readonly Rgb[];
     picture: ImageSlot;
     rank: Promise<RankInput> | null;
   } | null = null;
@@ -176,11 +178,11 @@ export class Session {
     const { segmentation } = result.outputs;
     const labels = Int32Array.from(await segmentation.labels.read());
     const scores = await segmentation.scores.read();
-    this.#last?.result.dispose();
-    this.#last = { result, settings, labels, picture, rank: null };
     const { width, height } = picture;
     const found = segments({ width, height, labels, scores }, settings.names);
     const colours = classColours(settings.names.length, found.map(({ index }) => index));
+    this.#last?.result.dispose();
+    this.#last = { result, settings, labels, colours, picture, rank: null };
     const places = labelPlaces(labels, width, height, settings.names.length);
     return {
       pictureKey: picture.key,
@@ -217,12 +219,12 @@ export class Session {
     return ranks.map(({ index, score }) => ({ label: last.settings.names[index]!, score }));
   }
 
-  /** The last label map as a PNG whose values are class indices. */
+  /** The last label map as a PNG whose values are class indices, in the overlay's colours. */
   async labelPng(): Promise<Uint8Array> {
     const last = this.#last;
     if (last === null) throw new TypeError("there is no result yet");
-    const { labels, picture: { width, height }, settings: { names } } = last;
-    return await encodeLabelPng(labels, width, height, classColours(names.length, []));
+    const { labels, colours, picture: { width, height } } = last;
+    return await encodeLabelPng(labels, width, height, colours);
   }
 
   /** Frees everything but the device. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { acquireDevice, DeviceLostError, OvsError } from "@ovstage/ovstage";
+import { acquireDevice, OvsError } from "@ovstage/ovstage";
 import { fetchModels } from "./model_files.ts";
 import type { Picture, RequestMessage, Requests, RequestType, WorkerMessage } from "./protocol.ts";
 import { Session } from "./session.ts";
@@ -15,6 +15,8 @@ interface Scope {
 }
 
 const scope = globalThis as unknown as Scope;
+// Threads share memory, which only cross-origin isolated pages may.
+const threads = globalThis.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1;
 let session: Session | null = null;
 let picture: Picture | null = null;
 
@@ -45,7 +47,10 @@ const answers: {
           done / total,
         );
       }),
-      acquireDevice(request, { wasmPaths: new URL("onnxruntime-web/", import.meta.url).href }),
+      acquireDevice(request, {
+        threads,
+        wasmPaths: new URL("onnxruntime-web/", import.meta.url).href,
+      }),
     ]);
     device.gpu?.lost.then(({ message, reason }) => {
       scope.postMessage({ kind: "lost", text: message || reason });
@@ -53,7 +58,7 @@ const answers: {
     progress("Opening the models", null);
     session = await Session.open(device, models);
     const { kind, description, fallbackReason, engine } = device;
-    return { kind, networks: engine.kind, description, fallbackReason };
+    return { kind, networks: engine.kind, description, fallbackReason, threads };
   },
   async segment({ pictureKey, picture: sent, settings }) {
     if (sent !== undefined) picture = sent;
@@ -89,16 +94,15 @@ scope.onmessage = ({ data: { id, type, ask } }) => {
       const value = await (answers[type] as (ask: unknown) => Promise<unknown>)(ask);
       scope.postMessage({ kind: "answer", id, value }, transferable(value));
     } catch (error) {
-      const known = error instanceof OvsError;
-      // A lost device is told of by itself, with what to do.
-      const code = known ? error.code : "DEFECT";
-      const text = error instanceof DeviceLostError || known || error instanceof Error
-        ? error.message
-        : String(error);
+      const code = error instanceof OvsError ? error.code : "DEFECT";
+      const text = error instanceof Error ? error.message : String(error);
       scope.postMessage({ kind: "failure", id, code, text });
     }
   });
 };
 
 // Held as long as this worker lives, however it ends: the page waits for the same lock.
-navigator.locks?.request(globalThis.name, () => new Promise(() => {}));
+navigator.locks?.request(globalThis.name, () => {
+  scope.postMessage({ kind: "alive" });
+  return new Promise(() => {});
+});
