@@ -5,13 +5,18 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import process from "node:process";
 import * as esbuild from "esbuild";
 import sharp from "sharp";
 import type { ModelManifest } from "../examples/studio/model_files.ts";
 import type { GeneratedScene } from "../examples/studio/scenes.ts";
-import { type CommandSpec, type FlagSpec, formatHelp, parseArguments } from "../lib/cli/arguments.ts";
+import {
+  type CommandSpec,
+  type FlagSpec,
+  formatHelp,
+  parseArguments,
+} from "../lib/cli/arguments.ts";
 import { runCommand, writeText } from "../lib/cli/run_command.ts";
 import { OptionError } from "../lib/errors.ts";
 import { Rng } from "../lib/rng.ts";
@@ -58,28 +63,54 @@ export interface BuiltScript {
   readonly isRuntime: boolean;
 }
 
-async function bundle(out: string): Promise<BuiltScript[]> {
-  const { metafile } = await esbuild.build({
-    entryPoints: [join(source, "main.ts"), join(source, "worker.ts")],
-    outdir: out,
-    absWorkingDir: root,
-    bundle: true,
-    splitting: true,
-    minify: true,
-    metafile: true,
-    platform: "browser",
-    target: "es2022",
-    format: "esm",
-    chunkNames: "chunks/[name]-[hash]",
-    alias: { "@ovstage/ovstage": join(root, "mod.ts") },
-    // Packages of the other runtimes; in a browser nothing asks for them.
-    external: ["onnxruntime-node", "webgpu", "node:*"],
-    logLevel: "error",
-  });
-  return Object.entries(metafile.outputs).map(([path, { inputs }]) => ({
-    path: path.slice(path.startsWith(out) ? out.length + 1 : 0),
-    isRuntime: Object.keys(inputs).some((input) => input.includes("/onnxruntime-web/")),
-  }));
+/** Modules of this project do nothing by being imported, so that the page leaves out what it can. */
+const ownModules: esbuild.Plugin = {
+  name: "own modules",
+  setup(build) {
+    build.onResolve({ filter: /^@ovstage\/ovstage$/ }, () => {
+      return { path: join(root, "mod.ts"), sideEffects: false };
+    });
+    build.onResolve({ filter: /^\.{1,2}\/.*\.ts$/ }, ({ path, resolveDir }) => {
+      return { path: join(resolveDir, path), sideEffects: false };
+    });
+  },
+};
+
+/**
+ * Page and worker are built apart: what both import would otherwise be a chunk of its own, which
+ * nearly all of the worker's code would land in, and which the page would wait for.
+ */
+export async function bundle(out: string): Promise<BuiltScript[]> {
+  const builds = await Promise.all(["main.ts", "worker.ts"].map((entry) =>
+    esbuild.build({
+      entryPoints: [join(source, entry)],
+      outdir: out,
+      absWorkingDir: root,
+      bundle: true,
+      splitting: entry === "worker.ts",
+      minify: true,
+      metafile: true,
+      platform: "browser",
+      target: "es2022",
+      format: "esm",
+      chunkNames: "chunks/[name]-[hash]",
+      plugins: [ownModules],
+      external: [
+        // Packages of the other runtimes; in a browser nothing asks for them.
+        "onnxruntime-node",
+        "webgpu",
+        "node:*",
+        ...(entry === "main.ts" ? ["onnxruntime-web"] : []),
+      ],
+      logLevel: "error",
+    })
+  ));
+  return builds.flatMap(({ metafile }) =>
+    Object.entries(metafile.outputs).map(([path, { inputs }]) => ({
+      path: relative(out, join(root, path)),
+      isRuntime: Object.keys(inputs).some((input) => input.includes("/onnxruntime-web/")),
+    }))
+  );
 }
 
 async function copyModels(out: string): Promise<void> {

@@ -58,7 +58,9 @@ export class FoundList {
       );
       button.dataset.label = label;
       button.ariaPressed = String(label === this.#chosen);
-      button.ariaLabel = `${label}: score ${formatScore(score)}, ${share.toFixed(1)} % of the picture`;
+      button.ariaLabel = `${label}: score ${formatScore(score)}, ${
+        share.toFixed(1)
+      } % of the picture`;
       button.style.setProperty("--colour", colour);
       return make("li", {}, button);
     });

@@ -10,7 +10,7 @@ import { byId, make } from "./elements.ts";
 import { documentOf, download, drawOverlay, fileNames } from "./export_files.ts";
 import { FoundList } from "./found_list.ts";
 import { Inspector } from "./inspector.ts";
-import { loadFile, type LoadedPicture } from "./load_picture.ts";
+import { type LoadedPicture, loadFile } from "./load_picture.ts";
 import { notify } from "./notices.ts";
 import { fusers, type OpenedDevice, type SegmentedPicture, type Settings } from "./protocol.ts";
 import { type GeneratedScene, listScenes, loadScene, markScene, showScenes } from "./scenes.ts";
@@ -19,7 +19,8 @@ import { showDevice, showStages } from "./stage_table.ts";
 import { Viewer } from "./viewer.ts";
 
 const fuserHelp: Readonly<Record<Settings["fuser"], string>> = {
-  gfa: "Gradient-Free Aggregation: a random walk between what CLIP sees and what the decoder knows.",
+  gfa:
+    "Gradient-Free Aggregation: a random walk between what CLIP sees and what the decoder knows.",
   mean: "The mean of CLIP's features and the decoder's queries.",
   clip: "CLIP's features alone: open to any word, unsure of shapes.",
   query: "The decoder's queries alone: sure of what it was trained on.",
@@ -79,7 +80,6 @@ let loads = 0;
 
 /** Opens the device that is chosen, in a new worker. */
 function begin(): void {
-  device = null;
   showDevice(null);
   segmenting.start(deviceChoice.value as DeviceRequest);
 }

@@ -5,7 +5,7 @@
  */
 import { InputError } from "@ovstage/ovstage";
 import { byId, make } from "./elements.ts";
-import { loadFile, type LoadedPicture } from "./load_picture.ts";
+import { type LoadedPicture, loadFile } from "./load_picture.ts";
 
 /** A scene, as the build lists it in `scenes/scenes.json`. */
 export interface GeneratedScene {

@@ -4,13 +4,7 @@
  * @module
  */
 import type { DeviceRequest } from "@ovstage/ovstage";
-import type {
-  OpenedDevice,
-  Picture,
-  RankedClass,
-  SegmentedPicture,
-  Settings,
-} from "./protocol.ts";
+import type { OpenedDevice, Picture, RankedClass, SegmentedPicture, Settings } from "./protocol.ts";
 import { RequestFailure, WorkerGone, WorkerLink } from "./worker_link.ts";
 
 /** Something that went wrong, for a person. */

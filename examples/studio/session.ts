@@ -50,6 +50,10 @@ const seenSlots = ["maskLogits", "queryEmbeddings", "pooled"] as const;
 const fuserPlugins = { gfa: gfaFuser, mean: meanFuser, clip: clipFuser, query: queryFuser };
 
 type Fuser = Stage<readonly ["pooled", "queryEmbeddings"], readonly ["fused"]>;
+type Ends = readonly [
+  Stage<typeof cosineClassifier.needs, typeof cosineClassifier.gives>,
+  Stage<typeof semanticSegmenter.needs, typeof semanticSegmenter.gives>,
+];
 
 /** The stage for pipelines that don't own it. */
 function lent<S extends AnyStage>(stage: S): S {
@@ -67,10 +71,7 @@ export class Session {
   readonly #device: Device;
   readonly #sight: Pipeline<"image", SlotName>;
   readonly #words: Pipeline<"vocabulary", SlotName>;
-  readonly #ends: readonly [
-    Stage<typeof cosineClassifier.needs, typeof cosineClassifier.gives>,
-    Stage<typeof semanticSegmenter.needs, typeof semanticSegmenter.gives>,
-  ];
+  readonly #ends: Ends;
   #fuser: { key: string; stage: Fuser } | null = null;
   #seen: Kept<(typeof seenSlots)[number]> | null = null;
   #read: Kept<"text"> | null = null;
@@ -87,7 +88,7 @@ export class Session {
     device: Device,
     sight: Pipeline<"image", SlotName>,
     words: Pipeline<"vocabulary", SlotName>,
-    ends: Session["#ends"],
+    ends: Ends,
   ) {
     this.#device = device;
     this.#sight = sight;

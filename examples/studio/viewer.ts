@@ -30,6 +30,12 @@ const nameRoom = 9;
 
 const dark = 0x9e0c0908;
 
+/** Where something that is centred at a place begins: inside of the picture if it fits there. */
+function within(at: number, size: number, margin: number, room: number): number {
+  const edge = size <= room - 2 * margin ? margin : 0;
+  return Math.round(Math.max(edge + 2, Math.min(at - size / 2, room - edge - size - 2)));
+}
+
 /** Draws; knows nothing of workers or pointers. */
 export class Viewer {
   /** The element that holds everything. */
@@ -150,10 +156,8 @@ export class Viewer {
     const taken: { x: number; y: number; width: number; height: number }[] = [];
     spans.forEach(({ span, place }, i) => {
       const [width, height] = sizes[i]!;
-      const within = (at: number, size: number, room: number) =>
-        Math.round(Math.max(2, Math.min(at - size / 2, room - size - 2)));
-      const x = within(left + (place.x + 0.5) * scale, width, clientWidth);
-      const y = within(top + (place.y + 0.5) * scale, height, clientHeight);
+      const x = within(left + (place.x + 0.5) * scale, width, left, clientWidth);
+      const y = within(top + (place.y + 0.5) * scale, height, top, clientHeight);
       // The largest segments come first and keep their names.
       const isCovering = taken.some((other) =>
         x < other.x + other.width && other.x < x + width &&

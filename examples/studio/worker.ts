@@ -10,6 +10,7 @@ import { Session } from "./session.ts";
 
 /** The part of a worker's global scope that is used here. */
 interface Scope {
+  readonly name: string;
   postMessage(message: WorkerMessage, transfer?: Transferable[]): void;
   onmessage: ((event: MessageEvent<RequestMessage>) => void) | null;
 }
@@ -102,7 +103,7 @@ scope.onmessage = ({ data: { id, type, ask } }) => {
 };
 
 // Held as long as this worker lives, however it ends: the page waits for the same lock.
-navigator.locks?.request(globalThis.name, () => {
+navigator.locks?.request(scope.name, () => {
   scope.postMessage({ kind: "alive" });
   return new Promise(() => {});
 });
