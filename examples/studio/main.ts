@@ -44,6 +44,10 @@ const chips = new ClassChips(() => {
   segment();
 });
 const segmenting = new Segmenting({
+  onStart(request) {
+    deviceChoice.value = request;
+    showDevice(null);
+  },
   onOpened(opened) {
     device = opened;
     showDevice(opened);
@@ -61,13 +65,9 @@ const segmenting = new Segmenting({
     status.textContent = idleText();
   },
   onTrouble({ text, goesOn }) {
-    if (!goesOn) badgeStopped();
-    const action = { label: "Try again", run: () => begin() };
+    if (!goesOn) byId("badge-text", HTMLElement).textContent = "Stopped";
+    const action = { label: "Try again", run: begin };
     notify(text, { isError: true, ...(!goesOn && { action }) });
-  },
-  onDeviceChange(request) {
-    deviceChoice.value = request;
-    showDevice(null);
   },
 });
 const inspector = new Inspector(viewer, (x, y) => segmenting.rank(x, y, 4));
@@ -80,12 +80,7 @@ let loads = 0;
 
 /** Opens the device that is chosen, in a new worker. */
 function begin(): void {
-  showDevice(null);
   segmenting.start(deviceChoice.value as DeviceRequest);
-}
-
-function badgeStopped(): void {
-  byId("badge-text", HTMLElement).textContent = "Stopped";
 }
 
 function idleText(): string {

@@ -17,6 +17,8 @@ export interface Trouble {
 
 /** What happens along the way. */
 export interface SegmentingEvents {
+  /** A new worker begins to open the models, on this device if it can be had. */
+  onStart(device: DeviceRequest): void;
   /** The models are there, and the device is known. */
   onOpened(device: OpenedDevice): void;
   /** A result. Only the last one that was wanted is sure to arrive. */
@@ -27,8 +29,6 @@ export interface SegmentingEvents {
   onBusy(isBusy: boolean): void;
   /** Something went wrong. */
   onTrouble(trouble: Trouble): void;
-  /** The device is another one than was asked for. */
-  onDeviceChange(device: DeviceRequest): void;
 }
 
 interface Wanted {
@@ -70,6 +70,7 @@ export class Segmenting {
       onGone: (text, isGpu) => this.#recover(text, isGpu),
     });
     this.#link = link;
+    this.#events.onStart(device);
     this.#events.onBusy(true);
     this.#open(link).catch((error) => this.#fail(error));
   }
@@ -149,7 +150,6 @@ export class Segmenting {
     if (error instanceof WorkerGone) return;
     if (error instanceof RequestFailure && error.code === "DEVICE" && this.#device !== "cpu") {
       this.#events.onTrouble({ text: `${error.message}. Working on the CPU now.`, goesOn: true });
-      this.#events.onDeviceChange("cpu");
       return this.start("cpu");
     }
     this.#link?.close();
@@ -168,7 +168,6 @@ export class Segmenting {
         text: `The GPU was lost ${maxLosses} times in a minute (${text}). Working on the CPU now.`,
         goesOn: true,
       });
-      this.#events.onDeviceChange("cpu");
       return this.start("cpu");
     }
     if (isHopeless) {
