@@ -19,8 +19,7 @@ import { showDevice, showStages } from "./stage_table.ts";
 import { Viewer } from "./viewer.ts";
 
 const fuserHelp: Readonly<Record<Settings["fuser"], string>> = {
-  gfa:
-    "Gradient-Free Aggregation: a random walk between what CLIP sees and what the decoder knows.",
+  gfa: "A random walk between what CLIP sees and what the decoder knows.",
   mean: "The mean of CLIP's features and the decoder's queries.",
   clip: "CLIP's features alone: open to any word, unsure of shapes.",
   query: "The decoder's queries alone: sure of what it was trained on.",
@@ -54,15 +53,19 @@ const segmenting = new Segmenting({
   },
   onResult: show,
   onProgress(text, share) {
-    status.textContent = text;
     progress.hidden = share === null;
     progress.value = share ?? 0;
+    // What is over in a moment is not worth a word, least of all a spoken one.
+    clearTimeout(saying);
+    saying = setTimeout(() => status.textContent = text, share === null ? 250 : 0);
   },
   onBusy(isBusy) {
     main.ariaBusy = String(isBusy);
     if (isBusy) return;
+    clearTimeout(saying);
     progress.hidden = true;
-    status.textContent = idleText();
+    const text = idleText();
+    if (status.textContent !== text) status.textContent = text;
   },
   onTrouble({ text, goesOn }) {
     if (!goesOn) byId("badge-text", HTMLElement).textContent = "Stopped";
@@ -73,6 +76,7 @@ const segmenting = new Segmenting({
 const inspector = new Inspector(viewer, (x, y) => segmenting.rank(x, y, 4));
 
 let device: OpenedDevice | null = null;
+let saying: ReturnType<typeof setTimeout> | undefined;
 /** Whether the classes are the person's own rather than a scene's. */
 let isOwnList = false;
 /** Counts what is being loaded: the last one wins, however long the others take. */
