@@ -7,6 +7,12 @@ import { byId, make } from "./elements.ts";
 import { formatScore } from "./inspector.ts";
 import type { SegmentedPicture } from "./protocol.ts";
 
+/** A figure in its column; what it is, is only spoken. */
+function figure(what: string, text: string): HTMLSpanElement {
+  const spoken = make("span", { className: "hidden", textContent: what });
+  return make("span", { className: "figure" }, spoken, text);
+}
+
 /** The list; a segment that is pointed at or chosen is lit in the picture. */
 export class FoundList {
   readonly #light: (index: number | null) => void;
@@ -50,17 +56,11 @@ export class FoundList {
         },
         make("span", { className: "swatch" }),
         make("span", { className: "name", textContent: label }),
-        make("span", { className: "figure", textContent: formatScore(score) }),
-        make("span", {
-          className: "figure",
-          textContent: share < 0.1 ? "< 0.1 %" : `${share.toFixed(1)} %`,
-        }),
+        figure("score ", formatScore(score)),
+        figure("share ", share < 0.1 ? "< 0.1 %" : `${share.toFixed(1)} %`),
       );
       button.dataset.label = label;
       button.ariaPressed = String(label === this.#chosen);
-      button.ariaLabel = `${label}: score ${formatScore(score)}, ${
-        share.toFixed(1)
-      } % of the picture`;
       button.style.setProperty("--colour", colour);
       return make("li", {}, button);
     });

@@ -298,7 +298,6 @@ function offerWords(): void {
 }
 
 begin();
-showStages([], null);
 listenForFiles();
 listenForSettings();
 listenForExports();

@@ -22,7 +22,7 @@ function formatMs(milliseconds: number): string {
 }
 
 /** Fills the table; a stage that did not run again shows the time of its last run, in grey. */
-export function showStages(stages: readonly StageReport[], milliseconds: number | null): void {
+export function showStages(stages: readonly StageReport[], milliseconds: number): void {
   const known = new Map(stages.map((stage) => [stage.role, stage]));
   const slowest = Math.max(1, ...stages.map((stage) => stage.milliseconds));
   const rows = Object.entries(titles).map(([role, title]) => {
@@ -42,7 +42,7 @@ export function showStages(stages: readonly StageReport[], milliseconds: number 
     return row;
   });
   byId("stages", HTMLElement).replaceChildren(...rows);
-  byId("total", HTMLElement).textContent = milliseconds === null ? "–" : formatMs(milliseconds);
+  byId("total", HTMLElement).textContent = formatMs(milliseconds);
 }
 
 /** Says what computes, and plainly if that is not what one would hope for. */
