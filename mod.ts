@@ -17,8 +17,9 @@ export * from "./lib/errors.ts";
 export * from "./lib/tensor.ts";
 export * from "./lib/runtime.ts";
 export { Rng } from "./lib/rng.ts";
-export { GpuTensor, liveBuffers } from "./kernels/dispatch/gpu_tensor.ts";
-export { acquireDevice, type AcquireOptions } from "./plugins/runtimes/mod.ts";
+export { GpuTensor, liveBuffers, type ReadCheck } from "./kernels/dispatch/gpu_tensor.ts";
+export { type ElementsOf, readAll } from "./kernels/dispatch/read_all.ts";
+export { acquireDevice, type AcquireOptions, type OwnedDevice } from "./plugins/runtimes/mod.ts";
 
 // Stages and pipelines.
 export * from "./lib/stages/slots.ts";
@@ -37,35 +38,44 @@ export { vocabulary } from "./lib/stages/vocabulary.ts";
 
 // The stages that come with the package, and methods made of them.
 export { builtinRegistry } from "./plugins/builtin.ts";
-export { imageEncoder } from "./plugins/encoders/image_encoder.ts";
-export { textEncoder } from "./plugins/encoders/text_encoder.ts";
+export { imageEncoder, imageEncoderOptions } from "./plugins/encoders/image_encoder.ts";
+export { textEncoder, textEncoderOptions } from "./plugins/encoders/text_encoder.ts";
 export { encoderSize, resizeImage } from "./plugins/encoders/resize_image.ts";
-export { maskDecoder } from "./plugins/decoders/mask_decoder.ts";
-export { maskPooling } from "./plugins/poolers/mask_pooling.ts";
-export { crossAttentionFuser, selfAttentionFuser } from "./plugins/fusers/attention.ts";
+export { maskDecoder, maskDecoderOptions } from "./plugins/decoders/mask_decoder.ts";
+export { maskPooling, maskPoolingOptions } from "./plugins/poolers/mask_pooling.ts";
+export {
+  type AttentionFuser,
+  crossAttentionFuser,
+  type LearnedFuserOptions,
+  selfAttentionFuser,
+} from "./plugins/fusers/attention.ts";
 export { clipFuser } from "./plugins/fusers/clip.ts";
-export { gfaFuser } from "./plugins/fusers/gfa.ts";
+export { gfaFuser, gfaFuserOptions } from "./plugins/fusers/gfa.ts";
 export { meanFuser } from "./plugins/fusers/mean.ts";
 export { queryFuser } from "./plugins/fusers/query.ts";
+export { cosineClassifierOptions } from "./plugins/classifiers/cosine_model.ts";
 export { cosineClassifier } from "./plugins/classifiers/cosine.ts";
-export { geometricEnsembleClassifier } from "./plugins/classifiers/geometric_ensemble.ts";
+export {
+  geometricEnsembleClassifier,
+  geometricEnsembleClassifierOptions,
+} from "./plugins/classifiers/geometric_ensemble.ts";
 export { queryVoidClassifier } from "./plugins/classifiers/query_void.ts";
-export { instanceSegmenter } from "./plugins/segmenters/instance.ts";
-export { panopticSegmenter } from "./plugins/segmenters/panoptic.ts";
-export { semanticSegmenter } from "./plugins/segmenters/semantic.ts";
+export { instanceSegmenter, instanceSegmenterOptions } from "./plugins/segmenters/instance.ts";
+export { panopticSegmenter, panopticSegmenterOptions } from "./plugins/segmenters/panoptic.ts";
+export { semanticSegmenter, semanticSegmenterOptions } from "./plugins/segmenters/semantic.ts";
 export type { InferenceOptions } from "./plugins/segmenters/in_slices.ts";
 export * from "./plugins/segmenters/instance_inference.ts";
 export type { MaskLogits } from "./plugins/segmenters/mask_logits.ts";
 export * from "./plugins/segmenters/panoptic_inference.ts";
 export * from "./plugins/segmenters/semantic_inference.ts";
 export type { ClassLogits } from "./plugins/segmenters/softmax_row.ts";
-export { type OpenOptions, openPipeline } from "./plugins/methods/open_pipeline.ts";
+export { modelSource, type OpenOptions, openPipeline } from "./plugins/methods/open_pipeline.ts";
 export * from "./plugins/methods/ovsnet.ts";
 
 // Names of public benchmarks, and sentences to put them into.
 export * from "./plugins/vocabularies/builtin_vocabularies.ts";
 export * from "./plugins/vocabularies/prompt_templates.ts";
-export { synonymPooling } from "./plugins/vocabularies/synonym_pooling.ts";
+export { synonymPooling, synonymPoolingOptions } from "./plugins/vocabularies/synonym_pooling.ts";
 
 // How similar vocabularies are.
 export * from "./lib/similarity/choose_distinct.ts";

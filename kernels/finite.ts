@@ -27,14 +27,14 @@ export function firstNonFinite(tensor: HostTensor): number {
  * @param name The input.
  * @param shape Its shape.
  * @param index The flat index of its first element that is NaN or infinite.
- * @param value That element.
+ * @param value That element; null where only that much is known.
  */
 export function nonFiniteError(
   kernel: string,
   name: string,
   shape: readonly number[],
   index: number,
-  value: number,
+  value: number | null,
 ): InputError {
   const at: number[] = [];
   let rest = index;
@@ -43,7 +43,9 @@ export function nonFiniteError(
     rest = Math.floor(rest / size);
   }
   return new InputError(
-    `${kernel}: ${name}[${at.join(", ")}] is ${value}; every element must be finite`,
+    `${kernel}: ${name}[${at.join(", ")}] is ${
+      value ?? "NaN or infinite"
+    }; every element must be finite`,
   );
 }
 

@@ -19,6 +19,7 @@ export {
   classificationReference,
 } from "./classification/reference.ts";
 export { GpuTensor, liveBuffers } from "./dispatch/gpu_tensor.ts";
+export type { WalkNorms } from "./gfa/contract.ts";
 export { gfaGraph } from "./gfa/cpu_graph.ts";
 export {
   FusedEmbeddings,

@@ -14,6 +14,7 @@ export {
   type ClassificationTensors,
   drawClassificationInput,
   lawsOfClassification,
+  probabilityKinds,
 } from "./classification/laws.ts";
 export {
   drawGfaCotangent,

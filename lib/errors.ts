@@ -37,6 +37,8 @@ export class OvsError extends Error {
   readonly code: ErrorCode;
 
   /**
+   * For subclasses to call.
+   *
    * @param code The kind of thing that went wrong.
    * @param message One line: what, where, and what would be right.
    * @param options The underlying error as `cause`, where there is one.
@@ -50,7 +52,12 @@ export class OvsError extends Error {
 
 /** A tensor whose shape does not fit; the message names stage, slot and both shapes. */
 export class ShapeError extends OvsError {
-  /** @param message One line that names the stage and the slot. */
+  /**
+   * Says what is wrong and what would be right.
+   *
+   * @param message One line that names the stage and the slot.
+   * @param options The underlying error as `cause`, where there is one.
+   */
   constructor(message: string, options?: ErrorOptions) {
     super("SHAPE", message, options);
   }
@@ -58,7 +65,12 @@ export class ShapeError extends OvsError {
 
 /** An option outside its domain (`omega` 1.5, an unknown fuser's option …). */
 export class OptionError extends OvsError {
-  /** @param message One line that names the option, its value and its domain. */
+  /**
+   * Says what is wrong and what would be right.
+   *
+   * @param message One line that names the option, its value and its domain.
+   * @param options The underlying error as `cause`, where there is one.
+   */
   constructor(message: string, options?: ErrorOptions) {
     super("OPTION", message, options);
   }
@@ -66,7 +78,12 @@ export class OptionError extends OvsError {
 
 /** Input from outside (a file, a class list) that can't be used. */
 export class InputError extends OvsError {
-  /** @param message One line that names the file or the entry at fault. */
+  /**
+   * Says what is wrong and what would be right.
+   *
+   * @param message One line that names the file or the entry at fault.
+   * @param options The underlying error as `cause`, where there is one.
+   */
   constructor(message: string, options?: ErrorOptions) {
     super("INPUT", message, options);
   }
@@ -74,7 +91,12 @@ export class InputError extends OvsError {
 
 /** A result that can't be written where it was asked for. */
 export class OutputError extends OvsError {
-  /** @param message One line that names the path. */
+  /**
+   * Says what is wrong and what would be right.
+   *
+   * @param message One line that names the path.
+   * @param options The underlying error as `cause`, where there is one.
+   */
   constructor(message: string, options?: ErrorOptions) {
     super("OUTPUT", message, options);
   }
@@ -82,7 +104,12 @@ export class OutputError extends OvsError {
 
 /** Stages that don't fit together, or a pipeline document that can't be read. */
 export class PipelineError extends OvsError {
-  /** @param message One line that names the stage and the slot. */
+  /**
+   * Says what is wrong and what would be right.
+   *
+   * @param message One line that names the stage and the slot.
+   * @param options The underlying error as `cause`, where there is one.
+   */
   constructor(message: string, options?: ErrorOptions) {
     super("PIPELINE", message, options);
   }
@@ -90,7 +117,12 @@ export class PipelineError extends OvsError {
 
 /** A role or name that nobody registered, or registered twice. */
 export class RegistryError extends OvsError {
-  /** @param message One line that names the role, the name and the known names. */
+  /**
+   * Says what is wrong and what would be right.
+   *
+   * @param message One line that names the role, the name and the known names.
+   * @param options The underlying error as `cause`, where there is one.
+   */
   constructor(message: string, options?: ErrorOptions) {
     super("REGISTRY", message, options);
   }
@@ -98,7 +130,12 @@ export class RegistryError extends OvsError {
 
 /** An optional package that is needed now and isn't installed. */
 export class PackageError extends OvsError {
-  /** @param message One line that names the package and says how to install it. */
+  /**
+   * Says what is wrong and what would be right.
+   *
+   * @param message One line that names the package and says how to install it.
+   * @param options The underlying error as `cause`, where there is one.
+   */
   constructor(message: string, options?: ErrorOptions) {
     super("PACKAGE", message, options);
   }
@@ -106,7 +143,12 @@ export class PackageError extends OvsError {
 
 /** A device that was asked for and can't be had. */
 export class DeviceError extends OvsError {
-  /** @param message One line that names the device and says what to do. */
+  /**
+   * Says what is wrong and what would be right.
+   *
+   * @param message One line that names the device and says what to do.
+   * @param options The underlying error as `cause`, where there is one.
+   */
   constructor(message: string, options?: ErrorOptions) {
     super("DEVICE", message, options);
   }
@@ -114,7 +156,12 @@ export class DeviceError extends OvsError {
 
 /** The WebGPU device went away; acquire another one and open the pipeline again. */
 export class DeviceLostError extends OvsError {
-  /** @param message One line with the driver's own reason. */
+  /**
+   * Says what is wrong and what would be right.
+   *
+   * @param message One line with the driver's own reason.
+   * @param options The underlying error as `cause`, where there is one.
+   */
   constructor(message: string, options?: ErrorOptions) {
     super("DEVICE_LOST", message, options);
   }
@@ -122,7 +169,12 @@ export class DeviceLostError extends OvsError {
 
 /** A model file that is missing, cut short, or not what the stage expects. */
 export class ModelError extends OvsError {
-  /** @param message One line that names the model. */
+  /**
+   * Says what is wrong and what would be right.
+   *
+   * @param message One line that names the model.
+   * @param options The underlying error as `cause`, where there is one.
+   */
   constructor(message: string, options?: ErrorOptions) {
     super("MODEL", message, options);
   }
@@ -130,7 +182,12 @@ export class ModelError extends OvsError {
 
 /** Training that can't go on: a loss that is no number any more, or one that runs away. */
 export class TrainingError extends OvsError {
-  /** @param message One line that names the run, the step and the last good checkpoint. */
+  /**
+   * Says what is wrong and what would be right.
+   *
+   * @param message One line that names the run, the step and the last good checkpoint.
+   * @param options The underlying error as `cause`, where there is one.
+   */
   constructor(message: string, options?: ErrorOptions) {
     super("TRAINING", message, options);
   }

@@ -18,7 +18,11 @@
 export class Rng {
   readonly #state = new Uint32Array(4);
 
-  /** @param seed Any finite number; its low 32 bits count. */
+  /**
+   * Begins a sequence.
+   *
+   * @param seed Any finite number; its low 32 bits count.
+   */
   constructor(seed: number) {
     let z = seed >>> 0;
     for (let i = 0; i < 4; i++) {

@@ -95,7 +95,11 @@ export interface Device {
   readonly engine: Engine;
   /** Executes the WGSL kernels; null on the CPU. */
   readonly gpu: GPUDevice | null;
-  /** @throws {DeviceLostError} If the WebGPU device has gone away. */
+  /**
+   * Does nothing while the device is there.
+   *
+   * @throws {DeviceLostError} If the WebGPU device has gone away.
+   */
   assertAlive(): void;
   /** Frees the device and everything on it. */
   dispose(): Promise<void>;

@@ -86,6 +86,8 @@ export class HostTensor<T extends DType = DType> implements Tensor<T> {
   readonly data: TypedArrayOf[T];
 
   /**
+   * Takes the elements as they are.
+   *
    * @param dtype Element type.
    * @param shape Sizes of the axes.
    * @param data Row-major elements; zeros where left out. Not copied.

@@ -1,24 +1,33 @@
 /**
- * `deno task test:long [--seed N] [--cases N] [--mutations N]`: the laws of the kernels on many more
- * generated cases than `deno task test` takes, on all four WebGPU implementations and the CPU, and
- * the readers of weights and vocabularies on many more mutated inputs; two at a time. It ends with
- * the line `N passed, N failed, N skipped`.
+ * `deno task test:long [--seed N] [--cases N] [--mutations N] [--segmentations N]`: the laws of the
+ * kernels on many more generated cases than `deno task test` takes, on all four WebGPU implementations
+ * and the CPU, and the readers of weights and vocabularies on many more mutated inputs; two at a time.
+ * Before that, alone, since memory is measured: 1,000 segmentations in one process, on the CPU, with
+ * the kernels and with the networks too on WebGPU, which have to level off; and the package for npm as
+ * npm installs it. It ends with the line `N passed, N failed, N skipped`.
  *
  * @module
  */
 import * as esbuild from "esbuild";
 import { parseArgs } from "node:util";
-import { denoTest } from "./deno_test.ts";
+import { denoTest, type Totals } from "./deno_test.ts";
 import { runSideBySide, webgpuImplementations } from "./implementations.ts";
 import { type PortableRun, runInDeno } from "./portable.ts";
-import { setUp } from "./setup.ts";
+import { runProcess } from "./process.ts";
+import { root, setUp } from "./setup.ts";
 
 /** Cases of one round: what a round has computed is forgotten after it. */
 const roundCases = 1000;
 /** Tests that take OVS_FUZZ_CASES mutated inputs for each reader. */
 const fuzzTests = ["test/lib/weights/fuzz_test.ts", "test/lib/text/clip_tokenizer_test.ts"];
-/** Milliseconds that they may take. */
-const fuzzTimeout = 3_600_000;
+/** Milliseconds that they may take, and each of the others that are run once. */
+const longTimeout = 3_600_000;
+/** Where many segmentations run: arguments of `test/endurance/segment_often.ts`. */
+const often = {
+  "the CPU": ["--device", "cpu"],
+  "WebGPU, networks on the CPU": ["--device", "webgpu"],
+  "WebGPU, networks too": ["--device", "webgpu", "--networks", "webgpu"],
+};
 
 const { values } = parseArgs({
   args: Deno.args,
@@ -26,13 +35,16 @@ const { values } = parseArgs({
     seed: { type: "string" },
     cases: { type: "string", default: "20000" },
     mutations: { type: "string", default: "100000" },
+    segmentations: { type: "string", default: "1000" },
   },
 });
 const seed = Number(values.seed ?? Date.now() % 2 ** 31);
 const cases = Number(values.cases);
 const mutations = Number(values.mutations);
-if (![seed, cases, mutations].every(Number.isInteger) || cases <= 0 || mutations <= 0) {
-  console.error("--seed takes an integer, --cases and --mutations positive ones");
+const segmentations = Number(values.segmentations);
+const counts = [cases, mutations, segmentations];
+if (![seed, ...counts].every(Number.isInteger) || counts.some((count) => count <= 0)) {
+  console.error("--seed takes an integer; --cases, --mutations and --segmentations positive ones");
   Deno.exit(2);
 }
 
@@ -49,14 +61,48 @@ console.log(
 const passed = new Map<string, number>();
 const failed = new Set<string>();
 const skipped = new Set<string>();
-/** Tests of readers, which are counted without their names. */
-let readers = { passed: 0, failed: 0, skipped: 0 };
+/** Tests of readers and of the package for npm, which are counted without their names. */
+const unnamed: Totals = { passed: 0, failed: 0, skipped: 0 };
+
+function add(more: Totals): void {
+  for (const kind of ["passed", "failed", "skipped"] as const) unnamed[kind] += more[kind];
+}
+
+/** Segments many times in a process of its own, which says whether it levels off. */
+async function segmentOften(where: string, args: readonly string[]): Promise<void> {
+  const name = `${segmentations} segmentations on ${where}`;
+  if (args.includes("webgpu") && Deno.build.os === "linux" && drivers.lavapipe === null) {
+    console.log(`${name}: skipped, needs lavapipe (Debian's mesa-vulkan-drivers)`);
+    skipped.add(name);
+    return;
+  }
+  const program = "test/endurance/segment_often.ts";
+  const driver = drivers.lavapipe ? { VK_ICD_FILENAMES: drivers.lavapipe } : {};
+  const { code, output } = await runProcess(
+    Deno.execPath(),
+    ["run", "-A", "--v8-flags=--expose-gc", program, "--runs", String(segmentations), ...args],
+    { cwd: root, timeout: longTimeout, env: { ...env, ...driver } },
+  );
+  console.log(output.trimEnd());
+  if (code === 0) passed.set(name, 0);
+  else {
+    failed.add(name);
+    console.log(`FAILED ${name}`);
+  }
+}
+
+/** The package for npm, its dependencies installed by npm. */
+async function installFromNpm(): Promise<void> {
+  const begin = performance.now();
+  add(await denoTest([], ["test/npm"], { ...env, OVS_NPM_INSTALL: "1" }, longTimeout));
+  console.log(`npm install of the tarball: ${((performance.now() - begin) / 1000).toFixed(0)} s`);
+}
 
 /** Runs the readers' tests. */
 async function fuzz(): Promise<void> {
   const begin = performance.now();
   const fuzzing = { ...env, OVS_FUZZ_CASES: String(mutations), OVS_FUZZ_SEED: String(seed) };
-  readers = await denoTest([], fuzzTests, fuzzing, fuzzTimeout);
+  add(await denoTest([], fuzzTests, fuzzing, longTimeout));
   const took = ((performance.now() - begin) / 1000).toFixed(0);
   console.log(`readers: ${mutations} mutated inputs each, in ${took} s`);
 }
@@ -80,6 +126,8 @@ async function judge(on: string, run: (args: string[]) => Promise<PortableRun>):
   }
 }
 
+for (const [where, args] of Object.entries(often)) await segmentOften(where, args);
+await installFromNpm();
 const tasks = webgpuImplementations(drivers, env).map(({ name, missing, run }) => () => {
   if (missing === null) return judge(name, (args) => run(["laws=webgpu", ...args]));
   console.log(`${name}: skipped, ${missing}`);
@@ -94,9 +142,9 @@ await esbuild.stop();
 for (const name of failed) passed.delete(name);
 console.log(`\nall took ${((performance.now() - started) / 1000).toFixed(0)} s`);
 const totals = {
-  passed: passed.size + readers.passed,
-  failed: failed.size + readers.failed,
-  skipped: skipped.size + readers.skipped,
+  passed: passed.size + unnamed.passed,
+  failed: failed.size + unnamed.failed,
+  skipped: skipped.size + unnamed.skipped,
 };
 console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`);
 Deno.exit(totals.failed === 0 && totals.passed > 0 ? 0 : 1);

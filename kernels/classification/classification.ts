@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { InputError } from "../../lib/errors.ts";
 import type { Device } from "../../lib/runtime.ts";
 import {
   checkClassificationOptions,
@@ -56,8 +57,11 @@ export {
 export class PixelClassification {
   readonly #device: Device;
   readonly #kernel: GpuClassification | CpuClassification;
+  readonly #nonFinite: (message: string) => Error;
 
   /**
+   * Makes a kernel for repeated use on one device.
+   *
    * @param device Its WebGPU device runs the WGSL kernels; without one the CPU does.
    * @param options Threshold.
    * @throws {OptionError} If the threshold is no number from 0 on.
@@ -65,6 +69,7 @@ export class PixelClassification {
   constructor(device: Device, options: ClassificationOptions = {}) {
     checkClassificationOptions(options);
     this.#device = device;
+    this.#nonFinite = options.nonFinite ?? ((message) => new InputError(message));
     this.#kernel = device.gpu
       ? new GpuClassification(device.gpu, options)
       : new CpuClassification(device.engine, options);
@@ -87,7 +92,11 @@ export class PixelClassification {
    */
   async run(input: ClassificationInput, run: ClassificationRun = {}): Promise<PixelLabels> {
     this.#device.assertAlive();
-    return await this.#kernel.run(input, run);
+    try {
+      return await this.#kernel.run(input, run);
+    } catch (error) {
+      throw error instanceof InputError ? this.#nonFinite(error.message) : error;
+    }
   }
 
   /** Frees the session, if there is one; results stay valid. */

@@ -17,8 +17,14 @@ export const emptyScore = 2 ** -100;
 export interface ClassificationOptions {
   /** Pixels whose winning score is below it become void; 0 where left out. */
   readonly threshold?: number;
-  /** Refuse NaN and infinity in the inputs by name; off by default. */
-  readonly checkFinite?: boolean;
+  /**
+   * Refuse NaN and infinity in the inputs by name; off by default. `on read` lets a run on WebGPU go
+   * on without waiting for the answer: then it is the reading of labels or scores that is refused, and
+   * the answer costs no read-back of its own. On the CPU it is the same as true.
+   */
+  readonly checkFinite?: boolean | "on read";
+  /** Makes the error for them from its message; an `InputError` where left out. */
+  readonly nonFinite?: (message: string) => Error;
 }
 
 /** Inputs of per-pixel classification: float32, or float16. */

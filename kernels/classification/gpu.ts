@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DeviceError } from "../../lib/errors.ts";
+import { DeviceError, InputError } from "../../lib/errors.ts";
 import { fromFloat16, fromFloat16Array } from "../../lib/float16.ts";
 import { sizeOf, type Tensor } from "../../lib/tensor.ts";
 import { type BufferRange, CommandList, f32, type Param, u32 } from "../dispatch/command_list.ts";
@@ -264,6 +264,8 @@ class Labelling {
   #scores: GpuTensor<"float32"> | null = null;
   /** Where the inputs have been looked at: what was seen. */
   #faults: Promise<Uint32Array> | null = null;
+  /** Where they are left, until labels and scores are gone. */
+  #late: GPUBuffer | null = null;
 
   constructor(
     context: KernelContext,
@@ -296,9 +298,11 @@ class Labelling {
         [masks, input.maskLogits],
         [probabilities, input.probabilities],
       ]);
-      return new PixelLabels(this.#labels!, this.#scores!);
+      if (this.#late === null) return new PixelLabels(this.#labels!, this.#scores!);
+      return this.#checkedOnRead(this.#late, [masks, probabilities], input);
     } catch (error) {
       await this.#faults?.catch(() => {});
+      if (this.#late !== null) this.#context.destroyBuffer(this.#late);
       this.#labels?.dispose();
       this.#scores?.dispose();
       throw error;
@@ -380,7 +384,12 @@ class Labelling {
     this.#labels = GpuTensor.allocate(gpu, "int32", [height, width], "labels");
     this.#scores = GpuTensor.allocate(gpu, "float32", [height, width], "scores");
     // Bindings start at multiples of 256 bytes.
-    const faults = this.#scratch.upload("faults", new Uint32Array(128).fill(noFault));
+    const noFaults = new Uint32Array(128).fill(noFault);
+    let faults: GPUBuffer;
+    if (this.#options.checkFinite === "on read") {
+      faults = this.#late = this.#context.createBuffer("faults", 512, tensorUsage);
+      gpu.queue.writeBuffer(faults, 0, noFaults);
+    } else faults = this.#scratch.upload("faults", noFaults);
     [masks, probabilities].forEach((source, i) => {
       source.fault = { buffer: faults, offset: 256 * i, size: 4 };
       if (source.data !== null && source.data.byteLength <= bindingLimit) {
@@ -398,7 +407,7 @@ class Labelling {
         const chunk = this.#openChunk(plan, first, probabilities);
         if (isLast && first + plan.chunk >= this.#sizes.classes) {
           this.#scratch.retire(probabilities.buffer);
-          if (this.#options.checkFinite) yield { faults };
+          if (this.#options.checkFinite === true) yield { faults };
         }
         if (plan.regionCapacity > 0) yield* this.#pruneRegions(state, chunk);
         if (plan.tileCapacity > 0) yield* this.#pruneTiles(state, chunk);
@@ -623,6 +632,41 @@ class Labelling {
       const { place, offset } = elementRange(buffer, from, elements, half ? "f16" : "f32");
       dispatch(place, group, groups, stride, from - offset - first);
     }
+  }
+
+  /** Labels and scores whose reader is told of an element that isn't finite. */
+  #checkedOnRead(
+    faults: GPUBuffer,
+    sources: readonly Source[],
+    { maskLogits, probabilities }: ClassificationInput,
+  ): PixelLabels {
+    const { nonFinite = (message: string) => new InputError(message) } = this.#options;
+    // By now inputs on the device may belong to others, or be gone: their places are all that is kept.
+    const inputs = sources.map(({ name, half, data, fault }, i) => ({
+      ...{ name, half, data, place: fault!.offset / 4 },
+      shape: [maskLogits, probabilities][i]!.shape,
+    }));
+    const check = {
+      buffer: faults,
+      bytes: faults.size,
+      check(found: ArrayBuffer) {
+        const words = new Uint32Array(found);
+        for (const { name, half, data, place, shape } of inputs) {
+          const index = words[place]!;
+          if (index === noFault) continue;
+          const value = data === null ? null : half ? fromFloat16(data[index]!) : data[index]!;
+          throw nonFinite(nonFiniteError("classification", name, shape, index, value).message);
+        }
+      },
+    };
+    let readers = 2;
+    const release = () => {
+      if (--readers === 0) this.#context.destroyBuffer(faults);
+    };
+    return new PixelLabels(
+      this.#labels!.checked(check, release),
+      this.#scores!.checked(check, release),
+    );
   }
 
   /** @throws {InputError} If an element was seen that isn't finite. */

@@ -62,7 +62,8 @@ export interface ClassificationImplementation {
   readonly float16?: boolean;
 }
 
-const probabilityKinds = ["softmax", "sharp", "equal", "zeros among them", "tiny"] as const;
+/** What may be special about a case's probabilities. */
+export const probabilityKinds = ["softmax", "sharp", "equal", "zeros among them", "tiny"] as const;
 
 /** One run of per-pixel classification, in a few numbers. */
 export interface ClassificationCase {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { exp } from "../../lib/portable_math.ts";
 import { type AxisRun, axisRuns } from "./axis_runs.ts";
 import { type ClassificationRun, type ClassificationSizes, emptyScore } from "./contract.ts";
 
@@ -158,8 +159,8 @@ class Labelling {
           if (logit > high) high = logit;
         }
       }
-      this.#low[n] = 1 / (1 + Math.exp(-low));
-      this.#high[n] = 1 / (1 + Math.exp(-high));
+      this.#low[n] = 1 / (1 + exp(-low));
+      this.#high[n] = 1 / (1 + exp(-high));
     }
   }
 
@@ -263,13 +264,13 @@ class Labelling {
       const d = m00 + dx * lx1 + (dy + dxy * lx1) * ly1;
       const low = Math.min(a, b, c, d);
       const high = Math.max(a, b, c, d);
-      this.#low[n] = 1 / (1 + Math.exp(-low));
-      this.#high[n] = 1 / (1 + Math.exp(-high));
+      this.#low[n] = 1 / (1 + exp(-low));
+      this.#high[n] = 1 / (1 + exp(-high));
       this.#direct[n] = low >= -MAX_RECURRENT_LOGIT && high <= MAX_RECURRENT_LOGIT ? 0 : 1;
-      this.#start[n] = Math.exp(-a);
-      this.#ratio[n] = Math.exp(-column.step * (dx + dxy * ly0));
-      this.#startRatio[n] = Math.exp(-row.step * (dy + dxy * lx0));
-      this.#ratioRatio[n] = Math.exp(-column.step * row.step * dxy);
+      this.#start[n] = exp(-a);
+      this.#ratio[n] = exp(-column.step * (dx + dxy * ly0));
+      this.#startRatio[n] = exp(-row.step * (dy + dxy * lx0));
+      this.#ratioRatio[n] = exp(-column.step * row.step * dxy);
     }
   }
 
@@ -353,7 +354,7 @@ class Labelling {
     const to = maskLogits[upper + column.high]! * (1 - ly) + maskLogits[lower + column.high]! * ly;
     for (let x = 0; x < length; x++) {
       const lx = column.offset + (left + x - column.start) * column.step;
-      this.#sigmoid[x] = 1 / (1 + Math.exp(-(from * (1 - lx) + to * lx)));
+      this.#sigmoid[x] = 1 / (1 + exp(-(from * (1 - lx) + to * lx)));
     }
   }
 }

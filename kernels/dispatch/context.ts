@@ -231,6 +231,42 @@ export class KernelContext {
   }
 
   /**
+   * Copies bytes of several buffers into host memory, by one mapping for all of them.
+   *
+   * @param ranges The buffers and how many bytes of each, from its beginning.
+   * @returns The bytes of each, in memory of its own.
+   * @throws {DeviceLostError} If the device has gone away.
+   */
+  async readBuffers(
+    ranges: readonly { readonly buffer: GPUBuffer; readonly bytes: number }[],
+  ): Promise<ArrayBuffer[]> {
+    if (ranges.length === 1) return [await this.readBuffer(ranges[0]!.buffer, ranges[0]!.bytes)];
+    const places: number[] = [];
+    let size = 0;
+    for (const { bytes } of ranges) {
+      places.push(size);
+      size += Math.max(4, Math.ceil(bytes / 4) * 4);
+    }
+    const data = await this.readAfter("read-back", size, () => {
+      const usage = bufferUsage.mapRead | bufferUsage.copyDestination;
+      const staging = this.createBuffer("read-back", size, usage);
+      const encoder = this.gpu.createCommandEncoder();
+      ranges.forEach(({ buffer, bytes }, i) =>
+        encoder.copyBufferToBuffer(
+          buffer,
+          0,
+          staging,
+          places[i]!,
+          Math.max(4, Math.ceil(bytes / 4) * 4),
+        )
+      );
+      this.gpu.queue.submit([encoder.finish()]);
+      return staging;
+    });
+    return ranges.map(({ bytes }, i) => data.slice(places[i]!, places[i]! + bytes));
+  }
+
+  /**
    * Runs a piece of work as {@linkcode KernelContext.guard} does, and reads what it has staged last.
    *
    * @param what The work, as messages name it.

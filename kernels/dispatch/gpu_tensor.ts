@@ -24,6 +24,19 @@ const layouts: { [T in DType]: { bytes: number; view(data: ArrayBuffer): TypedAr
 };
 
 /**
+ * What a kernel found out about a tensor while it computed it: looked at when the elements are read,
+ * so that it costs no read-back of its own.
+ */
+export interface ReadCheck {
+  /** Where the kernel left what it found. */
+  readonly buffer: GPUBuffer;
+  /** How many bytes of it. */
+  readonly bytes: number;
+  /** Throws if the elements are not to be used. */
+  check(found: ArrayBuffer): void;
+}
+
+/**
  * A tensor in a storage buffer of a WebGPU device. Whoever receives it disposes of it, with
  * `dispose()` or a `using` declaration; disposing twice is harmless.
  *
@@ -43,6 +56,7 @@ export class GpuTensor<T extends DType = DType> implements Tensor<T>, Disposable
   readonly shape: readonly number[];
   readonly #buffer: GPUBuffer;
   #release: (() => void) | null;
+  #check: ReadCheck | null = null;
 
   private constructor(
     gpu: GPUDevice,
@@ -105,7 +119,44 @@ export class GpuTensor<T extends DType = DType> implements Tensor<T>, Disposable
    * @param release Called once when the view is disposed of; the buffer stays.
    */
   view(shape: readonly number[], release: () => void): GpuTensor<T> {
-    return GpuTensor.wrap(this.gpu, this.buffer, this.dtype, shape, release);
+    const view = GpuTensor.wrap(this.gpu, this.buffer, this.dtype, shape, release);
+    view.#check = this.#check;
+    return view;
+  }
+
+  /**
+   * The same elements, whose every reader is told what a kernel has found out about them. The result
+   * takes the tensor's place: dispose of the result and no longer of the tensor.
+   *
+   * @param check Looked at whenever elements are read, before they are handed out.
+   * @param release Called once when the result is disposed of, beside freeing the elements.
+   */
+  checked(check: ReadCheck, release: () => void): GpuTensor<T> {
+    const view = this.view(this.shape, () => {
+      this.dispose();
+      release();
+    });
+    view.#check = check;
+    return view;
+  }
+
+  /**
+   * Copies the elements of several tensors of one device to the host, by one read-back.
+   *
+   * @returns The elements of each; see {@linkcode readAll}.
+   */
+  static async readTogether(tensors: readonly GpuTensor[]): Promise<TypedArrayOf[DType][]> {
+    const checks = [...new Set(tensors.flatMap((tensor) => tensor.#check ?? []))];
+    const ranges = [
+      ...tensors.map(({ buffer, shape, dtype }) => ({
+        buffer,
+        bytes: sizeOf(shape) * layouts[dtype].bytes,
+      })),
+      ...checks,
+    ];
+    const data = await KernelContext.of(tensors[0]!.gpu).readBuffers(ranges);
+    checks.forEach((check, i) => check.check(data[tensors.length + i]!));
+    return tensors.map(({ dtype }, i) => layouts[dtype].view(data[i]!));
   }
 
   /**
@@ -156,12 +207,8 @@ export class GpuTensor<T extends DType = DType> implements Tensor<T>, Disposable
    * @throws {DeviceLostError} If the device has gone away.
    */
   async read(): Promise<TypedArrayOf[T]> {
-    const { bytes, view } = layouts[this.dtype];
-    const data = await KernelContext.of(this.gpu).readBuffer(
-      this.buffer,
-      sizeOf(this.shape) * bytes,
-    );
-    return view(data);
+    const [elements] = await GpuTensor.readTogether([this]);
+    return elements as TypedArrayOf[T];
   }
 
   /** Frees the device memory. */

@@ -2,19 +2,23 @@
 //   logits[i] = s[i] - max_i s[i],  row_sums = 1 / sum_i exp(logits[i]),  z[i] = exp(logits[i]) * row_sums
 // Raw:
 //   z[i] = s[i],  row_sums = sum_i |s[i]|
-// Columns that only fill up the row become zero. One workgroup per row.
+// Columns that only fill up the row become zero. A row whose weight is at most `least` takes no part:
+//   logits[i] = -3e38, or 0 where raw;  row_sums = 0,  z[i] = 0
+// One workgroup per row.
 
 struct Params {
   rows: u32, // of all batches
   columns: u32,
   stride: u32,
   raw: u32,
+  least: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> logits: array<f32>;
 @group(0) @binding(2) var<storage, read_write> z: array<f32>;
 @group(0) @binding(3) var<storage, read_write> row_sums: array<f32>;
+@group(0) @binding(4) var<storage, read> weights: array<f32>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -25,6 +29,7 @@ fn main(
   let row = group.x + group.y * groups.x;
   let inside = row < params.rows;
   let start = row * params.stride;
+  let absent = inside && weights[row] <= params.least;
   var largest = -3.0e38;
   if (inside) {
     for (var i = local; i < params.columns; i += 64u) {
@@ -38,7 +43,10 @@ fn main(
       var value = 0.0;
       if (i < params.columns) {
         value = logits[start + i];
-        if (params.raw == 0u) {
+        if (absent) {
+          logits[start + i] = select(-3.0e38, 0.0, params.raw == 1u);
+          value = 0.0;
+        } else if (params.raw == 0u) {
           let logit = value - largest;
           logits[start + i] = logit;
           value = exp(logit);
@@ -52,7 +60,7 @@ fn main(
   if (!inside) {
     return;
   }
-  if (params.raw == 0u) {
+  if (params.raw == 0u && !absent) {
     sum = 1.0 / sum;
     for (var i = local; i < params.columns; i += 64u) {
       z[start + i] *= sum;

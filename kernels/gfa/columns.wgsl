@@ -3,7 +3,8 @@
 // raw: logits[n][i] / sums[i], or 0 in a column of zeros.
 //
 // Softmax's columns are normalised from the logits, not from Z: a column all of whose entries vanish
-// in float32 (a large lambda) still has its exact proportions, and nothing is divided by zero.
+// in float32 (a large lambda) still has its exact proportions, and nothing is divided by zero. A row
+// that takes no part has a row sum of 0 and stays zero.
 //
 // One workgroup per row.
 
@@ -37,7 +38,9 @@ fn main(
     var value = 0.0;
     if (column < params.columns) {
       let place = batch * params.stride + column;
-      if (params.raw == 0u) {
+      if (params.raw == 0u && row_sums[row] == 0.0) {
+        value = 0.0;
+      } else if (params.raw == 0u) {
         value = exp(logits[at] - largest[place]) * row_sums[row] / sums[place];
       } else if (sums[place] > 0.0) {
         value = logits[at] / sums[place];

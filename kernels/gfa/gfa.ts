@@ -3,7 +3,9 @@
  *
  * @module
  */
+import { OptionError } from "../../lib/errors.ts";
 import type { Device } from "../../lib/runtime.ts";
+import type { GpuTensor } from "../dispatch/gpu_tensor.ts";
 import {
   checkGfaOptions,
   type FusedEmbeddings,
@@ -27,7 +29,7 @@ export {
 
 /** What an engine's kernel offers. */
 interface GfaKernel {
-  run(input: GfaInput): Promise<FusedEmbeddings>;
+  run(input: GfaInput, areas?: GpuTensor<"float32"> | null): Promise<FusedEmbeddings>;
   gradients(input: GfaInput, cotangent: GfaCotangent): Promise<GfaGradients>;
   dispose(): void | Promise<void>;
 }
@@ -61,6 +63,8 @@ export class Gfa {
   readonly #kernel: GfaKernel;
 
   /**
+   * Makes a kernel for repeated use on one device.
+   *
    * @param device Its WebGPU device runs the WGSL kernels; without one its engine runs the graph.
    * @param options ω and λ, and how to compute; see {@linkcode GfaOptions}.
    * @throws {OptionError} If an option is unknown or outside its domain.
@@ -78,6 +82,10 @@ export class Gfa {
    *
    * @param input `clip` [B×]N_C×D and `query` [B×]N_Q×D, float32 or float16, on the host or the
    *   device.
+   * @param areas On WebGPU, without a batch axis: N_C areas of masks in the device's memory. Rows of
+   *   `clip` whose area counts as empty (at most 1e-8) take no part, as if `clip` did not have them;
+   *   their rows of F_C∞ are (1−ω)F_C. Nothing has to be read back to leave them out. Where no row
+   *   takes part, F_Q∞ has the directions of F_Q.
    * @returns `clip` [B×]N_C×D (F_C∞) and `query` [B×]N_Q×D (F_Q∞), float32, on the device that
    *   computed them, the method and its error bound; the caller disposes of them.
    * @throws {ShapeError} If an input's type, rank or sizes don't fit.
@@ -86,9 +94,15 @@ export class Gfa {
    * @throws {DeviceError} If the device's memory doesn't hold the work.
    * @throws {DeviceLostError} If the WebGPU device has gone away.
    */
-  async run(input: GfaInput): Promise<FusedEmbeddings> {
+  async run(
+    input: GfaInput,
+    areas: GpuTensor<"float32"> | null = null,
+  ): Promise<FusedEmbeddings> {
     this.#device.assertAlive();
-    return await this.#kernel.run(input);
+    if (areas !== null && this.#kernel instanceof CpuGfa) {
+      throw new OptionError("gfa: areas are for WebGPU; on the CPU leave the rows out of clip");
+    }
+    return await this.#kernel.run(input, areas);
   }
 
   /**

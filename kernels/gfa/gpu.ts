@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { DeviceError } from "../../lib/errors.ts";
-import type { DType, Tensor } from "../../lib/tensor.ts";
+import { DeviceError, ShapeError } from "../../lib/errors.ts";
+import { type DType, formatShape, type Tensor } from "../../lib/tensor.ts";
 import { BufferPool } from "../dispatch/buffer_pool.ts";
 import { KernelContext } from "../dispatch/context.ts";
 import { GpuTensor } from "../dispatch/gpu_tensor.ts";
@@ -20,6 +20,7 @@ import {
   GfaGradients,
   type GfaInput,
   type GfaOptions,
+  type GfaSizes,
   type ResolvedGfaOptions,
   resolveGfaOptions,
   stochasticNorms,
@@ -65,10 +66,15 @@ export class GpuGfa implements Disposable {
   /**
    * Fuses once; see {@linkcode Gfa.run}.
    *
+   * @param areas N_C areas in this device's memory; see there.
    * @returns Tensors on the device, which the caller owns.
    */
-  async run(input: GfaInput): Promise<FusedEmbeddings> {
+  async run(
+    input: GfaInput,
+    areas: GpuTensor<"float32"> | null = null,
+  ): Promise<FusedEmbeddings> {
     const sizes = checkGfa(input, dtypes);
+    checkAreas(this.#context.gpu, sizes, areas);
     const jobs = divideWork(this.#context, sizes);
     using operands = await this.#operands({ ...input });
     const checked = this.#refuseNonfinite(input, operands);
@@ -87,7 +93,15 @@ export class GpuGfa implements Disposable {
         limit = await this.#inProgram(async (program) => {
           // Unit rows lie where the output will, which is a blend of them.
           const place = (part: Job["parts"][number]) => rowsOf(job, fusedClip, part);
-          const walk = recordWalk(program, job, this.#options, clip, query, place);
+          const walk = recordWalk(
+            program,
+            job,
+            this.#options,
+            clip,
+            query,
+            place,
+            areas?.buffer ?? null,
+          );
           const limit = await this.#approach(program, walk);
           recordOutputs(program, walk, limit, { clip: fusedClip, query: fusedQuery });
           return limit;
@@ -244,6 +258,21 @@ export class GpuGfa implements Disposable {
       throw error;
     }
   }
+}
+
+/** @throws {ShapeError} If there isn't one area for each row of F_C, of one image. */
+function checkAreas(
+  gpu: GPUDevice,
+  { batch, clips }: GfaSizes,
+  areas: GpuTensor<"float32"> | null,
+): void {
+  if (areas === null) return;
+  if (areas.gpu !== gpu) throw new DeviceError("gfa: areas are on another WebGPU device");
+  if (batch === null && areas.shape.length === 1 && areas.shape[0] === clips) return;
+  throw new ShapeError(
+    `gfa: areas are ${formatShape(areas.shape)}; must be ${clips}, one for each row of clip, ` +
+      "and clip without a batch axis",
+  );
 }
 
 /** Tensors on the device by name. */

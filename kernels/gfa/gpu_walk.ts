@@ -8,6 +8,7 @@ import { type MatrixLayout, transposed } from "../dispatch/gemm.ts";
 import type { Place, Program, Slot } from "../dispatch/program.ts";
 import { type ElementRange, elementRange } from "../dispatch/ranges.ts";
 import type { ElementType } from "../dispatch/shader.ts";
+import { emptyArea } from "../mask_pooling/contract.ts";
 import type { ResolvedGfaOptions } from "./contract.ts";
 import type { Job, Part } from "./gpu_jobs.ts";
 import { blendKernel, columnChunk, columnTile, kernels, normalizeKernel } from "./gpu_kernels.ts";
@@ -151,6 +152,7 @@ function recordNormalize(
  * @param clip F_C.
  * @param query F_Q.
  * @param place Where the unit rows of a part of F_C go.
+ * @param areas N_C areas of one image's masks: rows of F_C whose area counts as empty take no part.
  */
 export function recordWalk(
   program: Program,
@@ -159,6 +161,7 @@ export function recordWalk(
   clip: DeviceRows,
   query: DeviceRows,
   place: (part: Part) => PlacedRows,
+  areas: GPUBuffer | null = null,
 ): Walk {
   const { images, queries, channels, padded } = job;
   const raw = options.affinity === "raw" ? 1 : 0;
@@ -203,8 +206,14 @@ export function recordWalk(
     program.kernel(
       kernels.affinity,
       images * rows,
-      [images * rows, queries, padded, raw].map(u32),
-      [made.pt, made.z, made.rowSums],
+      // Norms are there to be bound where there are no areas: none is below 0.
+      [images * rows, queries, padded, raw].map(u32).concat(f32(areas ? emptyArea : -1)),
+      [
+        made.pt,
+        made.z,
+        made.rowSums,
+        areas ? elementRange(areas, part.first, rows).place : made.norms,
+      ],
     );
     return made;
   });

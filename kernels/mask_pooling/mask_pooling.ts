@@ -55,6 +55,8 @@ export class MaskPooling {
   readonly #kernel: MaskPoolingKernel;
 
   /**
+   * Makes a kernel for repeated use on one device.
+   *
    * @param device Its WebGPU device runs the WGSL kernels; without one its engine runs the graph.
    * @param options Hard or soft.
    * @throws {OptionError} If the mode is unknown.

@@ -136,7 +136,11 @@ export class Graph {
   #block: RecomputeBlock | null = null;
   #known: Map<string, Value[]> | null = null;
 
-  /** @param name The graph's name in the ONNX file. */
+  /**
+   * Begins an empty graph.
+   *
+   * @param name The graph's name in the ONNX file.
+   */
   constructor(name: string) {
     this.name = name;
   }

@@ -12,3 +12,4 @@ export type { Origin } from "./origin.ts";
 export * from "./parameters.ts";
 export { recompute } from "./recompute.ts";
 export * as ops from "./ops.ts";
+export type { DimOf } from "./ops.ts";

@@ -33,7 +33,14 @@ export class ParameterScope {
   readonly #known: Map<string, Value>;
   readonly #take: (name: string, shape: readonly number[], init: Initializer) => Value;
 
-  /** @param take Called with the full name of every parameter that is asked for. */
+  /**
+   * Made by {@linkcode ParameterLayout}, which knows where parameters come from.
+   *
+   * @param graph Where they are used.
+   * @param take Called with the full name of every parameter that is asked for.
+   * @param prefix What their names begin with, the dot included.
+   * @param known Those that were asked for already, by full name.
+   */
   constructor(
     graph: Graph,
     take: (name: string, shape: readonly number[], init: Initializer) => Value,
@@ -77,7 +84,11 @@ export class ParameterLayout {
   readonly size: number;
   readonly #byName: ReadonlyMap<string, ParameterEntry>;
 
-  /** @param entries The parameters in order. */
+  /**
+   * Takes entries whose places are known; {@linkcode ParameterLayout.of} works them out.
+   *
+   * @param entries The parameters in order.
+   */
   constructor(entries: readonly ParameterEntry[]) {
     this.entries = entries;
     this.#byName = new Map(entries.map((entry) => [entry.name, entry]));

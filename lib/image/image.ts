@@ -24,6 +24,8 @@ export class Image {
   readonly rgb: Uint8Array;
 
   /**
+   * Takes the pixels as they are.
+   *
    * @param width Columns, at least 1.
    * @param height Rows, at least 1.
    * @param rgb height × width × 3 bytes; black where left out. Not copied.

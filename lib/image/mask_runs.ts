@@ -28,6 +28,8 @@ export class MaskRuns {
   #bottom = -1;
 
   /**
+   * Begins an empty mask.
+   *
    * @param height Rows of the image.
    * @param width Columns of the image.
    */

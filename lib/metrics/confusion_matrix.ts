@@ -89,6 +89,8 @@ export class ConfusionMatrix {
   readonly #cells = new Map<number, number>();
 
   /**
+   * Begins with nothing counted.
+   *
    * @param numClasses Number of classes, at least 1; labels run from 0, and −1 is void.
    * @throws {InputError} If `numClasses` is not a positive integer.
    */

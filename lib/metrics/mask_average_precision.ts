@@ -158,6 +158,8 @@ export class MaskAveragePrecision {
   readonly #images = new Map<string, ImageClass[]>();
 
   /**
+   * Begins with no image.
+   *
    * @param numClasses Number of classes, at least 1; labels run from 0.
    * @throws {InputError} If `numClasses` is not a positive integer.
    * @throws {OptionError} If `maxDetections` is empty, or does not ascend from 1 or more.

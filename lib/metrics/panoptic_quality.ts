@@ -98,6 +98,8 @@ export class PanopticQuality {
   readonly #classes = new Map<number, Counts>();
 
   /**
+   * Begins with no image.
+   *
    * @param isThing For every class, whether it is a thing (`things`) or not (`stuff`); null where
    * nobody says, and then it counts in `all` alone.
    * @throws {InputError} If there is no class.

@@ -80,6 +80,8 @@ export class AdamW {
   #step = 0;
 
   /**
+   * Begins at step 0, with moments of zero.
+   *
    * @param options Sizes and hyperparameters.
    * @throws {OptionError} If one is out of its domain; the message names it.
    */

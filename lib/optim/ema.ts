@@ -45,7 +45,12 @@ export class ExponentialMovingAverage {
   readonly #warmup: boolean;
   #step = 0;
 
-  /** @throws {OptionError} If an option is out of its domain; the message names it. */
+  /**
+   * Begins with no step taken.
+   *
+   * @param options Size and decay.
+   * @throws {OptionError} If an option is out of its domain; the message names it.
+   */
   constructor({ size, decay, warmup = false }: ExponentialMovingAverageOptions) {
     const name = "ExponentialMovingAverage";
     if (!Number.isInteger(size) || size < 0) {

@@ -22,7 +22,12 @@ export class GradientAccumulator {
   readonly #sum: Float32Array;
   #weight = 0;
 
-  /** @param size Number of parameters. */
+  /**
+   * Begins with no gradient.
+   *
+   * @param size Number of parameters.
+   * @throws {OptionError} If it is no whole number from 0.
+   */
   constructor(size: number) {
     if (!Number.isInteger(size) || size < 0) {
       throw new OptionError(

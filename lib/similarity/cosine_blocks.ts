@@ -35,6 +35,8 @@ export class CosineRows {
   readonly #squares: Float64Array;
 
   /**
+   * Normalises the rows, into memory of its own.
+   *
    * @param rows float32 N×D, rows of any length.
    * @param name Names a row in messages: `class "dog"`; its number where left out.
    * @throws {ShapeError} If it isn't a matrix with at least one column.

@@ -31,6 +31,8 @@ export class Registry {
   readonly #roles = new Map<string, Map<string, AnyPlugin>>();
 
   /**
+   * Begins with some plugins, or none.
+   *
    * @param plugins What to begin with.
    * @throws {RegistryError} If two of them have the same role and name.
    */

@@ -211,6 +211,8 @@ export class BpeTokenizer {
   readonly #cache = new Map<string, readonly number[]>();
 
   /**
+   * Checks the model and indexes it.
+   *
    * @param model A model of {@linkcode trainBpe}, or one read from a file.
    * @throws {ModelError} If the model is not a byte-pair encoding of this layout.
    */

@@ -103,6 +103,8 @@ export class ClipTokenizer {
   readonly #cache = new Map<string, readonly number[]>();
 
   /**
+   * Checks the vocabulary and indexes it.
+   *
    * @param vocabulary Tokens and merges; see also {@linkcode ClipTokenizer.fromFiles} and
    *   {@linkcode ClipTokenizer.fromJSON}.
    * @throws {ModelError} If ids aren't 0, 1, 2 …, a special token is missing, or a merge joins or

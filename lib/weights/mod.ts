@@ -23,7 +23,12 @@ export {
   safetensorsPieces,
   writeSafetensors,
 } from "./safetensors.ts";
-export { openSharded, type ShardOptions, writeShardedSafetensors } from "./sharded.ts";
+export {
+  openSharded,
+  type ShardedWeights,
+  type ShardOptions,
+  writeShardedSafetensors,
+} from "./sharded.ts";
 export {
   InertObject,
   openTorchCheckpoint,

@@ -28,6 +28,8 @@ export class PickleGlobal {
   readonly call: ((args: readonly PickleValue[]) => PickleValue) | null;
 
   /**
+   * Stands for a function or class of Python's.
+   *
    * @param name Module and name.
    * @param call What calling it gives; throws an `Error` whose message says what is wrong.
    */

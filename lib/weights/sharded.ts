@@ -10,7 +10,8 @@ import { isObject, parseJsonObject } from "./json.ts";
 import { writeSafetensors } from "./safetensors.ts";
 import { byteLengthOf, entryOf, type WeightFile, type WeightTensor } from "./weight_file.ts";
 
-interface Sharded extends WeightFile {
+/** Weights spread over several files. */
+export interface ShardedWeights extends WeightFile {
   /** The files, by name. */
   readonly shards: ReadonlyMap<string, WeightFile>;
 }
@@ -27,7 +28,7 @@ interface Sharded extends WeightFile {
 export async function openSharded(
   source: ByteSource,
   openShard: (file: string) => Promise<WeightFile>,
-): Promise<Sharded> {
+): Promise<ShardedWeights> {
   const bytes = await readRange(source, 0, source.size, "the index");
   const { weight_map: weightMap, metadata = {} } = parseJsonObject(bytes, `${source.name}: it`);
   if (!isObject(weightMap) || !isObject(metadata)) {

@@ -4,14 +4,16 @@
  * @module
  */
 import { InputError } from "../../lib/errors.ts";
+import { exp, expm1, log } from "../../lib/portable_math.ts";
 import type { OptionSchema } from "../../lib/stages/options.ts";
 import { readJson } from "../../lib/stages/models.ts";
 import type { StagePlugin } from "../../lib/stages/plugin.ts";
 import type { VocabularySlot } from "../../lib/stages/slots.ts";
-import { CosineModel, cosineOptions } from "./cosine_model.ts";
+import { cosineClassifierOptions, CosineModel } from "./cosine_model.ts";
 
-const options = {
-  ...cosineOptions,
+/** Options of {@linkcode geometricEnsembleClassifier}. */
+export const geometricEnsembleClassifierOptions = {
+  ...cosineClassifierOptions,
   alpha: {
     type: "number",
     description: "CLIP's share of the vote on categories that the decoder was trained on",
@@ -50,9 +52,9 @@ function logSoftmax(row: Float32Array, count: number, result: Float64Array): voi
   let top = -Infinity;
   for (let c = 0; c < count; c++) top = Math.max(top, row[c]!);
   let sum = 0;
-  for (let c = 0; c < count; c++) sum += Math.exp(row[c]! - top);
-  const log = top + Math.log(sum);
-  for (let c = 0; c < count; c++) result[c] = row[c]! - log;
+  for (let c = 0; c < count; c++) sum += exp(row[c]! - top);
+  const whole = top + log(sum);
+  for (let c = 0; c < count; c++) result[c] = row[c]! - whole;
 }
 
 /**
@@ -70,23 +72,24 @@ function logSoftmax(row: Float32Array, count: number, result: Float64Array): voi
 export const geometricEnsembleClassifier: StagePlugin<
   ["vocabulary", "text", "pooled", "queryEmbeddings"],
   ["classLogits"],
-  typeof options
+  typeof geometricEnsembleClassifierOptions
 > = {
   role: "classifier",
   name: "geometric_ensemble",
   description: "FC-CLIP's ensemble of the queries' and CLIP's probabilities",
   needs: ["vocabulary", "text", "pooled", "queryEmbeddings"],
   gives: ["classLogits"],
-  options,
-  async create({ logitScale, model, alpha, beta }, { models }) {
-    const cosine = await CosineModel.read(models, model, logitScale);
+  options: geometricEnsembleClassifierOptions,
+  async create({ logitScale, model, alpha, beta }, environment) {
+    const { models } = environment;
+    const cosine = await CosineModel.read(environment, model, logitScale);
     const { trained } = await readJson(models, model) as { trained?: unknown };
     const known = Array.isArray(trained) ? new Set(trained.map(String)) : null;
     return {
       async run({ vocabulary, text, pooled, queryEmbeddings }) {
         const isTrained = trainedOf(vocabulary, known);
-        const logits = await cosine.logits(owner, queryEmbeddings, text, vocabulary);
-        const ofClip = await cosine.logits(owner, pooled.embeddings, text, vocabulary);
+        const logits = await cosine.hostLogits(owner, queryEmbeddings, text, vocabulary);
+        const ofClip = await cosine.hostLogits(owner, pooled.embeddings, text, vocabulary);
         const empty = await pooled.empty.read();
         const [rows, columns] = logits.shape as readonly [number, number];
         const count = columns - 1;
@@ -107,13 +110,14 @@ export const geometricEnsembleClassifier: StagePlugin<
             top = Math.max(top, query[c]!);
           }
           let sum = 0;
-          for (let c = 0; c < count; c++) sum += Math.exp(query[c]! - top);
-          const isObject = Math.log(-Math.expm1(Math.min(all[count]!, -1e-12)));
-          for (let c = 0; c < count; c++) row[c] = query[c]! - top - Math.log(sum) + isObject;
+          for (let c = 0; c < count; c++) sum += exp(query[c]! - top);
+          const isObject = log(-expm1(Math.min(all[count]!, -1e-12)));
+          for (let c = 0; c < count; c++) row[c] = query[c]! - top - log(sum) + isObject;
           row[count] = all[count]!;
         }
         return { classLogits: { logits, hasVoid: true } };
       },
+      dispose: () => cosine.dispose(),
     };
   },
 };

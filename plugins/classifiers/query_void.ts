@@ -3,13 +3,15 @@
  *
  * @module
  */
+import { gpuQueryVoid } from "../../kernels/class_logits/gpu.ts";
+import { exp, log } from "../../lib/portable_math.ts";
 import type { StagePlugin } from "../../lib/stages/plugin.ts";
-import { CosineModel, cosineOptions } from "./cosine_model.ts";
+import { cosineClassifierOptions, CosineModel } from "./cosine_model.ts";
 
 /** The logarithm of a sum of exponentials. */
 function logSumExp(values: Float32Array): number {
   const top = values.reduce((a, b) => Math.max(a, b), -Infinity);
-  return top + Math.log(values.reduce((sum, value) => sum + Math.exp(value - top), 0));
+  return top + log(values.reduce((sum, value) => sum + exp(value - top), 0));
 }
 
 /**
@@ -25,21 +27,32 @@ function logSumExp(values: Float32Array): number {
 export const queryVoidClassifier: StagePlugin<
   ["vocabulary", "fused", "queryEmbeddings", "text"],
   ["classLogits"],
-  typeof cosineOptions
+  typeof cosineClassifierOptions
 > = {
   role: "classifier",
   name: "query_void",
   description: "cosine similarity of the fused embedding, with void decided by the query",
   needs: ["vocabulary", "fused", "queryEmbeddings", "text"],
   gives: ["classLogits"],
-  options: cosineOptions,
-  async create({ logitScale, model }, { models }) {
-    const cosine = await CosineModel.read(models, model, logitScale);
+  options: cosineClassifierOptions,
+  async create({ logitScale, model }, environment) {
+    const cosine = await CosineModel.read(environment, model, logitScale);
     const owner = 'classifier "query_void"';
     return {
       async run({ vocabulary, fused, queryEmbeddings, text }) {
-        const logits = await cosine.logits(owner, fused, text, vocabulary);
-        const ofQuery = await cosine.logits(owner, queryEmbeddings, text, vocabulary);
+        if (cosine.isOnDevice(fused) && cosine.isOnDevice(queryEmbeddings)) {
+          using ofQuery = await cosine.deviceLogits(owner, queryEmbeddings, text, vocabulary);
+          const logits = await cosine.deviceLogits(owner, fused, text, vocabulary);
+          try {
+            await gpuQueryVoid(logits, ofQuery);
+            return { classLogits: { logits, hasVoid: true } };
+          } catch (error) {
+            logits.dispose();
+            throw error;
+          }
+        }
+        const logits = await cosine.hostLogits(owner, fused, text, vocabulary);
+        const ofQuery = await cosine.hostLogits(owner, queryEmbeddings, text, vocabulary);
         const [rows, columns] = logits.shape as readonly [number, number];
         const numClasses = columns - 1;
         for (let n = 0; n < rows; n++) {
@@ -53,6 +66,7 @@ export const queryVoidClassifier: StagePlugin<
         }
         return { classLogits: { logits, hasVoid: true } };
       },
+      dispose: () => cosine.dispose(),
     };
   },
 };

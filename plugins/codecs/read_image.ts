@@ -12,6 +12,12 @@ import { importSharp } from "./import_sharp.ts";
 /** The most pixels that an image may have; labels and scores take 8 bytes for each of them. */
 export const MAX_PIXELS = 100_000_000;
 
+/** Options of {@linkcode decodeImage}. */
+export interface DecodeOptions {
+  /** The most pixels that are taken, looked at before any is decoded; {@linkcode MAX_PIXELS}. */
+  readonly maxPixels?: number;
+}
+
 /** Reads a whole file; what the operating system says becomes one line with the path. */
 async function readBytes(path: string): Promise<Uint8Array> {
   try {
@@ -49,10 +55,15 @@ function sniff(bytes: Uint8Array): "PNG" | "JPEG" | "WebP" | null {
  *
  * @param bytes The whole file.
  * @param name What to call it in messages, such as its path.
- * @throws {InputError} If the bytes are no such image, are cut short or damaged, or hold more than
- * {@linkcode MAX_PIXELS} pixels.
+ * @param options A lower bound on pixels, where memory is dear.
+ * @throws {InputError} If the bytes are no such image, are cut short or damaged, or hold too many
+ * pixels.
  */
-export async function decodeImage(bytes: Uint8Array, name: string): Promise<Image> {
+export async function decodeImage(
+  bytes: Uint8Array,
+  name: string,
+  { maxPixels = MAX_PIXELS }: DecodeOptions = {},
+): Promise<Image> {
   if (bytes.length === 0) {
     throw new InputError(`${name}: is empty; a PNG, JPEG or WebP image is needed`);
   }
@@ -66,9 +77,9 @@ export async function decodeImage(bytes: Uint8Array, name: string): Promise<Imag
   const input = { failOn: "error", limitInputPixels: false } as const;
   try {
     const { width, height } = await sharp(bytes, input).metadata();
-    if (width * height > MAX_PIXELS) {
+    if (width * height > maxPixels) {
       throw new InputError(
-        `${name}: ${width}×${height} pixels; at most ${MAX_PIXELS / 1e6} megapixels are taken, ` +
+        `${name}: ${width}×${height} pixels; at most ${maxPixels / 1e6} megapixels are taken, ` +
           `scale it down first`,
       );
     }

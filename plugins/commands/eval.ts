@@ -13,6 +13,7 @@ import {
 } from "../../lib/cli/arguments.ts";
 import { openProgress, type Progress } from "../../lib/cli/progress.ts";
 import { writeText } from "../../lib/cli/run_command.ts";
+import { StopSignals } from "../../lib/cli/stop_signals.ts";
 import { OptionError } from "../../lib/errors.ts";
 import type { Device } from "../../lib/runtime.ts";
 import { checkDocument } from "../../lib/stages/document.ts";
@@ -81,6 +82,10 @@ export const evalSpec = {
       value: "VOCAB",
       description: "What the model was trained on, to tell how near the classes are to it; " +
         "emoji-seen where the models are those of this package.",
+    },
+    scenes: {
+      value: "N",
+      description: "emoji-scenes: how many scenes there are; 500 where left out.",
     },
     classes: { value: "FILE", description: "folder: the class names." },
     "ignore-label": { value: "N", description: "folder: label value that counts nowhere; 255." },
@@ -167,6 +172,7 @@ function datasetOptions(flags: EvalFlags, path: string | undefined): OpenDataset
   const given = {
     path,
     split: flags.split,
+    scenes: flags.scenes === undefined ? undefined : readInteger("scenes", flags.scenes, 1),
     classes: flags.classes,
     ignoreLabel: flags["ignore-label"] === undefined
       ? undefined
@@ -234,16 +240,7 @@ export async function evaluateCommand(args: readonly string[]): Promise<void> {
   ]);
   const { pipeline, device, identity } = await openIdentified(planned, flags.plugin);
 
-  const stop = new AbortController();
-  let exitCode = 0;
-  const onSignal = (signal: NodeJS.Signals) => {
-    // A second signal asks for the end at once; what was found stays.
-    if (exitCode !== 0) process.exit(exitCode);
-    exitCode = signal === "SIGINT" ? 130 : 143;
-    stop.abort();
-  };
-  process.on("SIGINT", onSignal);
-  process.on("SIGTERM", onSignal);
+  using stop = new StopSignals();
   let progress: Progress | null = null;
   let last: EvaluateProgress | null = null;
   const notes: string[] = [];
@@ -281,7 +278,7 @@ export async function evaluateCommand(args: readonly string[]): Promise<void> {
       }),
     );
   } catch (error) {
-    if (exitCode === 0 || !stop.signal.aborted) throw error;
+    if (!stop.isAsked) throw error;
     progress?.stop();
     progress = null;
     const done = (last as EvaluateProgress | null)?.done;
@@ -290,11 +287,9 @@ export async function evaluateCommand(args: readonly string[]): Promise<void> {
       `stopped${done === undefined ? "" : ` after image ${done}`}; go on with --resume: ` +
         `${out}\n`,
     );
-    process.exit(exitCode);
+    stop.exitIfAsked();
   } finally {
     progress?.stop();
-    process.off("SIGINT", onSignal);
-    process.off("SIGTERM", onSignal);
     await pipeline.dispose();
     await device.dispose();
   }

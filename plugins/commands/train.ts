@@ -12,6 +12,7 @@ import {
 } from "../../lib/cli/arguments.ts";
 import { openProgress } from "../../lib/cli/progress.ts";
 import { writeText } from "../../lib/cli/run_command.ts";
+import { StopSignals } from "../../lib/cli/stop_signals.ts";
 import { OptionError } from "../../lib/errors.ts";
 import type { TrainProgress } from "../training/trainer.ts";
 import { readUserText } from "./read_user_file.ts";
@@ -69,8 +70,8 @@ export async function train(args: readonly string[]): Promise<void> {
   if (help || file === undefined) return await writeText(process.stdout, formatHelp(trainSpec));
   const given = parseTrainConfig(await readUserText(file, "name a config in it"), file);
   const { kernels } = flags;
-  if (kernels !== undefined && given.stage === "clip") {
-    throw new OptionError('--kernels: the stage "clip" has no kernels; leave it out');
+  if (kernels !== undefined && given.stage !== "ovsnet") {
+    throw new OptionError(`--kernels: the stage "${given.stage}" has no kernels; leave it out`);
   }
   if (kernels !== undefined && !["cpu", "webgpu", "auto"].includes(kernels)) {
     throw new OptionError(`--kernels "${kernels}" is unknown; it must be cpu, webgpu or auto`);
@@ -82,16 +83,7 @@ export async function train(args: readonly string[]): Promise<void> {
   } as typeof given;
   const { runTraining } = await import("../training/run_training.ts");
 
-  const stop = new AbortController();
-  let exitCode = 0;
-  const onSignal = (signal: NodeJS.Signals) => {
-    // A second signal asks for the end at once; what was saved stays.
-    if (exitCode !== 0) process.exit(exitCode);
-    exitCode = signal === "SIGINT" ? 130 : 143;
-    stop.abort();
-  };
-  process.on("SIGINT", onSignal);
-  process.on("SIGTERM", onSignal);
+  using stop = new StopSignals();
   const isTerminal = process.stderr.isTTY === true;
   const note = (line: string) => process.stderr.write(`${line}\n`);
   const notes: string[] = [];
@@ -121,11 +113,8 @@ export async function train(args: readonly string[]): Promise<void> {
       `checkpoint: ${result.checkpoint}`,
     ];
     await writeText(process.stdout, lines.join("\n") + "\n");
-    // As shells expect of whom a signal ended: what comes after a finished run shall not start.
-    if (!result.finished && exitCode !== 0) process.exit(exitCode);
+    if (!result.finished) stop.exitIfAsked();
   } finally {
     bar?.stop();
-    process.off("SIGINT", onSignal);
-    process.off("SIGTERM", onSignal);
   }
 }

@@ -5,6 +5,7 @@
  */
 export * from "../../lib/data/dataset.ts";
 export * from "./open_dataset.ts";
+export type { EmojiScenesOptions } from "./emoji_scenes/emoji_scenes_dataset.ts";
 export {
   type Benchmark,
   benchmarkFile,

@@ -10,7 +10,8 @@ import type { StagePlugin } from "../../lib/stages/plugin.ts";
 import { lend } from "../../lib/stages/reshape.ts";
 import type { Tensor } from "../../lib/tensor.ts";
 
-const options = {
+/** Options of {@linkcode maskDecoder}. */
+export const maskDecoderOptions = {
   model: { type: "string", description: "the model's file", default: "mask_decoder.onnx" },
 } as const satisfies OptionSchema;
 
@@ -22,14 +23,14 @@ const options = {
 export const maskDecoder: StagePlugin<
   ["features", "pyramid"],
   ["maskLogits", "queryEmbeddings"],
-  typeof options
+  typeof maskDecoderOptions
 > = {
   role: "decoder",
   name: "onnx",
   description: "masks and query embeddings, from an ONNX model in the style of Mask2Former",
   needs: ["features", "pyramid"],
   gives: ["maskLogits", "queryEmbeddings"],
-  options,
+  options: maskDecoderOptions,
   async create({ model }, environment) {
     const session = await loadNetwork(environment, model, {
       inputs: ["features", "pyramid4", "pyramid8"],

@@ -9,7 +9,8 @@ import type { StagePlugin } from "../../lib/stages/plugin.ts";
 import { float32 } from "../../lib/tensor.ts";
 import { encoderSize, resizeImage } from "./resize_image.ts";
 
-const options = {
+/** Options of {@linkcode imageEncoder}. */
+export const imageEncoderOptions = {
   inputSize: {
     type: "integer",
     description: "longer side at which the image is encoded, in pixels, rounded to 16",
@@ -26,13 +27,17 @@ const options = {
  *
  * The image is resized so that its longer side is `inputSize`; see {@linkcode resizeImage}.
  */
-export const imageEncoder: StagePlugin<["image"], ["features", "pyramid"], typeof options> = {
+export const imageEncoder: StagePlugin<
+  ["image"],
+  ["features", "pyramid"],
+  typeof imageEncoderOptions
+> = {
   role: "image-encoder",
   name: "onnx",
   description: "dense CLIP features and a feature pyramid, from an ONNX model",
   needs: ["image"],
   gives: ["features", "pyramid"],
-  options,
+  options: imageEncoderOptions,
   async create({ inputSize, model }, environment) {
     const session = await loadNetwork(environment, model, {
       inputs: ["image"],

@@ -122,7 +122,8 @@ function meanOfClasses(
   return means;
 }
 
-const options = {
+/** Options of {@linkcode textEncoder}. */
+export const textEncoderOptions = {
   prompts: {
     type: "string",
     description:
@@ -156,13 +157,13 @@ const options = {
  *
  * Names are encoded in batches of bounded memory, and remembered for the next run.
  */
-export const textEncoder: StagePlugin<["vocabulary"], ["text"], typeof options> = {
+export const textEncoder: StagePlugin<["vocabulary"], ["text"], typeof textEncoderOptions> = {
   role: "text-encoder",
   name: "onnx",
   description: "text embeddings averaged over prompt templates, from an ONNX model",
   needs: ["vocabulary"],
   gives: ["text"],
-  options,
+  options: textEncoderOptions,
   async create({ prompts, templates, maxTokens, model, tokenizer }, environment) {
     const bpe = await readTokenizer(tokenizer, await readJson(environment.models, tokenizer));
     const session = await loadNetwork(environment, model, {

@@ -22,6 +22,7 @@ export {
   type EmbedVocabularyOptions,
   type NamedClass,
 } from "./embed_vocabulary.ts";
+export type { ReviewedPair } from "./merge_review.ts";
 export { mergeEvaluations } from "./merge.ts";
 export * from "./pipeline_identity.ts";
 export { renderReport, writeReport } from "./report.ts";

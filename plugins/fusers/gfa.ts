@@ -3,11 +3,13 @@
  *
  * @module
  */
+import { readAll } from "../../kernels/dispatch/read_all.ts";
 import { seriesTolerance } from "../../kernels/gfa/contract.ts";
 import { Gfa } from "../../kernels/gfa/gfa.ts";
 import type { OptionSchema } from "../../lib/stages/options.ts";
 import type { StagePlugin } from "../../lib/stages/plugin.ts";
 import { float32, type Tensor } from "../../lib/tensor.ts";
+import { EmptyMasks } from "../poolers/empty_masks.ts";
 
 /** Rows of a matrix by index, in host memory. */
 async function gatherRows(tensor: Tensor<"float32">, rows: readonly number[]) {
@@ -20,7 +22,8 @@ async function gatherRows(tensor: Tensor<"float32">, rows: readonly number[]) {
   return result;
 }
 
-const options = {
+/** Options of {@linkcode gfaFuser}. */
+export const gfaFuserOptions = {
   omega: {
     type: "number",
     description: "how far fusion goes",
@@ -83,17 +86,31 @@ const options = {
  * A mask without pixels has nothing to walk from: it is left out of F_C, so that it does not pull
  * the others towards zero, and its row of the result is F_Q∞'s.
  */
-export const gfaFuser: StagePlugin<["pooled", "queryEmbeddings"], ["fused"], typeof options> = {
+export const gfaFuser: StagePlugin<
+  ["pooled", "queryEmbeddings"],
+  ["fused"],
+  typeof gfaFuserOptions
+> = {
   role: "fuser",
   name: "gfa",
   description: "Gradient-Free Aggregation of pooled features and query embeddings",
   needs: ["pooled", "queryEmbeddings"],
   gives: ["fused"],
-  options,
+  options: gfaFuserOptions,
   create({ output, steps, ...rest }, { device }) {
     const kernel = new Gfa(device, rest.method === "steps" ? { ...rest, steps } : rest);
     return {
       async run({ pooled, queryEmbeddings }) {
+        if (output === "query" && pooled.empty instanceof EmptyMasks) {
+          // On the device nothing need be known here: cosines don't feel the length of rows.
+          const { areas } = pooled.empty;
+          const fused = await kernel.run(
+            { clip: pooled.embeddings, query: queryEmbeddings },
+            areas,
+          );
+          fused.clip.dispose();
+          return { fused: fused.query };
+        }
         const empty = await pooled.empty.read();
         const rows: number[] = [];
         empty.forEach((flag, n) => flag || rows.push(n));
@@ -111,7 +128,7 @@ export const gfaFuser: StagePlugin<["pooled", "queryEmbeddings"], ["fused"], typ
           return { fused: fused.clip };
         }
         try {
-          const [ofClip, ofQuery] = [await fused.clip.read(), await fused.query.read()];
+          const [ofClip, ofQuery] = await readAll([fused.clip, fused.query]);
           const result = float32(fused.query.shape, ofQuery.slice());
           const columns = result.shape[1]!;
           rows.forEach((n, i) => {

@@ -24,7 +24,10 @@ export async function normalizedRows(
     for (let d = 0; d < columns; d++) scale = Math.max(scale, Math.abs(data[at + d]!));
     if (scale === 0) continue;
     let sum = 0;
-    for (let d = 0; d < columns; d++) sum += (data[at + d]! / scale) ** 2;
+    for (let d = 0; d < columns; d++) {
+      const value = data[at + d]! / scale;
+      sum += value * value;
+    }
     const norm = Math.sqrt(sum);
     for (let d = 0; d < columns; d++) result.data[at + d] = data[at + d]! / scale / norm;
   }

@@ -19,7 +19,18 @@ export interface OpenOptions {
   models?: ModelSource | URL | string;
 }
 
-/** The models that come with this package, or those that the caller names. */
+/**
+ * The models that come with this package, or those that the caller names: what `openStage` reads
+ * from where a pipeline is composed by hand.
+ *
+ * @param models A folder's URL, or a source, which is returned as it is.
+ *
+ * @example
+ * ```ts
+ * import { modelSource, readJson } from "@ovstage/ovstage";
+ * console.log(Object.keys(await readJson(modelSource(), "ovsnet.json") as object).length > 0); // true
+ * ```
+ */
 export function modelSource(models?: ModelSource | URL | string): ModelSource {
   if (models === undefined) return modelsAt(new URL("../../models/", import.meta.url));
   return typeof models === "string" || models instanceof URL ? modelsAt(models) : models;

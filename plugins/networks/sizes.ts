@@ -3,11 +3,11 @@
  *
  * @module
  */
-import type { Graph, Value } from "../../lib/graph/mod.ts";
+import type { DimOf, Graph, Value } from "../../lib/graph/mod.ts";
 import { ops } from "../../lib/graph/mod.ts";
 
 /** The size of an axis: a number, or what `ops.dimOf` gives. */
-export type Size = ReturnType<typeof ops.dimOf>;
+export type Size = number | DimOf;
 
 /** The whole numbers 1 … `size`, as float32. */
 export function counting(graph: Graph, size: Size): Value {

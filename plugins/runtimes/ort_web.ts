@@ -8,6 +8,7 @@ import { DeviceError, OptionError } from "../../lib/errors.ts";
 import type { Engine, LoadOptions, Session } from "../../lib/runtime.ts";
 import { checkThreads, modelError, type Ort, OrtSession, reason } from "./ort_session.ts";
 import { withRuntimeDir } from "./quiet_driver.ts";
+import { writeOutSpaceToDepth } from "./write_out_space_to_depth.ts";
 
 let library: Promise<Ort> | null = null;
 
@@ -86,8 +87,9 @@ export async function ortWebEngine(options: OrtWebOptions = {}): Promise<Engine>
     kind: gpu ? "webgpu" : "cpu",
     async load(model: Uint8Array, loadOptions: LoadOptions = {}): Promise<Session> {
       checkThreads(loadOptions.threads);
+      const bytes = gpu ? writeOutSpaceToDepth(model) : model;
       const create = (outputs: InferenceSession.SessionOptions["preferredOutputLocation"]) =>
-        ort.InferenceSession.create(model, {
+        ort.InferenceSession.create(bytes, {
           // The device goes with the session: the package's global setting takes effect only once,
           // which would rule out a second device after a loss.
           executionProviders: gpu ? [{ name: "webgpu", device: gpu }] : ["wasm"],

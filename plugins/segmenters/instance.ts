@@ -8,7 +8,8 @@ import type { StagePlugin } from "../../lib/stages/plugin.ts";
 import { instanceInference } from "./instance_inference.ts";
 import { readMasks } from "./read_masks.ts";
 
-const options = {
+/** Options of {@linkcode instanceSegmenter}. */
+export const instanceSegmenterOptions = {
   topK: {
     type: "integer",
     description: "how many pairs of a mask and a class are looked at, the most probable first",
@@ -25,14 +26,14 @@ const options = {
 export const instanceSegmenter: StagePlugin<
   ["image", "vocabulary", "maskLogits", "classLogits"],
   ["instances"],
-  typeof options
+  typeof instanceSegmenterOptions
 > = {
   role: "segmenter",
   name: "instance",
   description: "objects, best first: Mask2Former's instance inference at the image's own size",
   needs: ["image", "vocabulary", "maskLogits", "classLogits"],
   gives: ["instances"],
-  options,
+  options: instanceSegmenterOptions,
   create({ topK }) {
     return {
       async run(inputs, { signal, progress }) {

@@ -5,6 +5,7 @@
  */
 import { type AxisRun, axisRuns } from "../../kernels/classification/axis_runs.ts";
 import { MaskRuns } from "../../lib/image/mask_runs.ts";
+import { exp } from "../../lib/portable_math.ts";
 import type { Instance } from "../../lib/stages/slots.ts";
 import { type InferenceOptions, inSlices } from "./in_slices.ts";
 import { type MaskLogits, refuseNonFinite } from "./mask_logits.ts";
@@ -169,11 +170,11 @@ function traceColumn(
     while (first <= last && !(logitAt(first) > 0)) first++;
     while (last >= first && !(logitAt(last) > 0)) last--;
     if (Math.abs(from) > MAX_RECURRENT_LOGIT || Math.abs(to) > MAX_RECURRENT_LOGIT) {
-      for (let y = first; y <= last; y++) sum += 1 / (1 + Math.exp(-logitAt(y)));
+      for (let y = first; y <= last; y++) sum += 1 / (1 + exp(-logitAt(y)));
     } else {
       // So exp(−m) is a geometric series, and costs one product per pixel.
-      const ratio = Math.exp(-row.step * (to - from));
-      let t = Math.exp(-logitAt(first));
+      const ratio = exp(-row.step * (to - from));
+      let t = exp(-logitAt(first));
       for (let y = first; y <= last; y++, t *= ratio) sum += 1 / (1 + t);
     }
     if (first <= last) runs.add(base + first, base + last + 1);

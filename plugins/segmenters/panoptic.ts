@@ -9,7 +9,8 @@ import { HostTensor } from "../../lib/tensor.ts";
 import { panopticInference } from "./panoptic_inference.ts";
 import { readMasks } from "./read_masks.ts";
 
-const options = {
+/** Options of {@linkcode panopticSegmenter}. */
+export const panopticSegmenterOptions = {
   objectThreshold: {
     type: "number",
     description: "masks count whose best class is more probable than this",
@@ -34,14 +35,14 @@ const options = {
 export const panopticSegmenter: StagePlugin<
   ["image", "vocabulary", "maskLogits", "classLogits"],
   ["panoptic"],
-  typeof options
+  typeof panopticSegmenterOptions
 > = {
   role: "segmenter",
   name: "panoptic",
   description: "segments that don't overlap: Mask2Former's panoptic inference at the image's size",
   needs: ["image", "vocabulary", "maskLogits", "classLogits"],
   gives: ["panoptic"],
-  options,
+  options: panopticSegmenterOptions,
   create(thresholds) {
     return {
       async run(inputs, { signal, progress }) {

@@ -4,6 +4,7 @@
  * @module
  */
 import { type AxisRun, axisRuns } from "../../kernels/classification/axis_runs.ts";
+import { exp } from "../../lib/portable_math.ts";
 import type { PanopticSegment } from "../../lib/stages/slots.ts";
 import { type InferenceOptions, inSlices } from "./in_slices.ts";
 import { type MaskLogits, refuseNonFinite } from "./mask_logits.ts";
@@ -183,7 +184,7 @@ class Contest {
     this.#candidates.forEach(({ mask, score }, k) => {
       const from = (mask * maskHeight + row) * maskWidth;
       for (let x = 0; x < maskWidth; x++) {
-        kept.scores[k * maskWidth + x] = score / (1 + Math.exp(-maskLogits[from + x]!));
+        kept.scores[k * maskWidth + x] = score / (1 + exp(-maskLogits[from + x]!));
       }
     });
   }
@@ -258,13 +259,13 @@ class Contest {
         let winner = rivals[0]!;
         let logit = this.#left[winner]! * (1 - along) + this.#right[winner]! * along;
         if (count > 1) {
-          let best = candidates[winner]!.score / (1 + Math.exp(-logit));
+          let best = candidates[winner]!.score / (1 + exp(-logit));
           for (let r = 1; r < count; r++) {
             const k = rivals[r]!;
             const other = this.#left[k]! * (1 - along) + this.#right[k]! * along;
             const { score } = candidates[k]!;
             if (other <= logit && score <= candidates[winner]!.score) continue;
-            const product = score / (1 + Math.exp(-other));
+            const product = score / (1 + exp(-other));
             if (product > best) [best, winner, logit] = [product, k, other];
           }
         }

@@ -3,12 +3,13 @@
  *
  * @module
  */
+import { readAll } from "../../kernels/dispatch/read_all.ts";
 import { isThing, type SlotsOf } from "../../lib/stages/slots.ts";
 import type { MaskLogits } from "./mask_logits.ts";
 import type { ClassLogits } from "./softmax_row.ts";
 
 /**
- * Reads what panoptic and instance inference need, each tensor once.
+ * Reads what panoptic and instance inference need, from a GPU by one read-back.
  *
  * @returns Classes count into the vocabulary's `active`.
  */
@@ -19,9 +20,10 @@ export async function readMasks(
 ): Promise<MaskLogits & ClassLogits & { isThing: boolean[] }> {
   const [numMasks, maskHeight, maskWidth] = maskLogits.shape as readonly [number, number, number];
   const flags = isThing(vocabulary);
+  const [ofPixels, ofClasses] = await readAll([maskLogits, classLogits.logits]);
   return {
-    maskLogits: await maskLogits.read(),
-    classLogits: await classLogits.logits.read(),
+    maskLogits: ofPixels,
+    classLogits: ofClasses,
     numMasks,
     numClasses: vocabulary.active.length,
     hasVoid: classLogits.hasVoid,

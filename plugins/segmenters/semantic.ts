@@ -3,14 +3,22 @@
  *
  * @module
  */
-import { PixelClassification } from "../../kernels/classification/classification.ts";
-import { InputError, ModelError } from "../../lib/errors.ts";
+import { gpuClassProbabilities } from "../../kernels/class_logits/gpu.ts";
+import {
+  PixelClassification,
+  type PixelLabels,
+} from "../../kernels/classification/classification.ts";
+import { GpuTensor } from "../../kernels/dispatch/gpu_tensor.ts";
+import { ModelError } from "../../lib/errors.ts";
+import type { Device } from "../../lib/runtime.ts";
 import type { OptionSchema } from "../../lib/stages/options.ts";
 import type { StagePlugin } from "../../lib/stages/plugin.ts";
-import { float32, HostTensor } from "../../lib/tensor.ts";
+import type { ClassLogitsSlot } from "../../lib/stages/slots.ts";
+import { float32, HostTensor, type Tensor } from "../../lib/tensor.ts";
 import { classProbabilities } from "./semantic_inference.ts";
 
-const options = {
+/** Options of {@linkcode semanticSegmenter}. */
+export const semanticSegmenterOptions = {
   threshold: {
     type: "number",
     description: "pixels whose winning score is below it become void",
@@ -28,37 +36,36 @@ const options = {
 export const semanticSegmenter: StagePlugin<
   ["image", "vocabulary", "maskLogits", "classLogits"],
   ["segmentation"],
-  typeof options
+  typeof semanticSegmenterOptions
 > = {
   role: "segmenter",
   name: "semantic",
   description: "one label per pixel: Mask2Former's semantic inference at the image's own size",
   needs: ["image", "vocabulary", "maskLogits", "classLogits"],
   gives: ["segmentation"],
-  options,
+  options: semanticSegmenterOptions,
   create({ threshold }, { device }) {
-    const kernel = new PixelClassification(device, { threshold, checkFinite: true });
+    const kernel = new PixelClassification(device, {
+      threshold,
+      checkFinite: "on read",
+      // The numbers come from a model, not from the user.
+      nonFinite: (message) => new ModelError(message),
+    });
     return {
       async run({ image, vocabulary, maskLogits, classLogits }, { signal, progress }) {
         const numMasks = maskLogits.shape[0]!;
         const { active, names } = vocabulary;
         const { height, width } = image;
         if (numMasks === 0) return { segmentation: nothing(height, width) };
-        const probabilities = classProbabilities({
-          classLogits: await classLogits.logits.read(),
-          numMasks,
-          numClasses: active.length,
-          hasVoid: classLogits.hasVoid,
-        }, new Float32Array(numMasks * active.length));
-        const { labels, scores } = await kernel.run({
-          maskLogits,
-          probabilities: float32([numMasks, active.length], probabilities),
-          height,
-          width,
-        }, { signal, progress }).catch((error) => {
-          // The numbers come from a model, not from the user.
-          throw error instanceof InputError ? new ModelError(error.message) : error;
-        });
+        const probabilities = await probabilitiesOf(device, classLogits, numMasks, active.length);
+        let found: PixelLabels;
+        try {
+          const input = { maskLogits, probabilities, height, width };
+          found = await kernel.run(input, { signal, progress });
+        } finally {
+          probabilities.dispose();
+        }
+        const { labels, scores } = found;
         // Without early rejection, a class already is the index of its name.
         if (active.length === names.length) return { segmentation: { labels, scores } };
         try {
@@ -77,6 +84,22 @@ export const semanticSegmenter: StagePlugin<
     };
   },
 };
+
+/** Class probabilities, void left out, where the logits are. */
+async function probabilitiesOf(
+  { gpu }: Device,
+  { logits, hasVoid }: ClassLogitsSlot,
+  numMasks: number,
+  numClasses: number,
+): Promise<Tensor<"float32">> {
+  if (logits instanceof GpuTensor && logits.gpu === gpu) {
+    return await gpuClassProbabilities(logits as GpuTensor<"float32">, numClasses);
+  }
+  const probabilities = float32([numMasks, numClasses]);
+  const classLogits = await logits.read();
+  classProbabilities({ classLogits, numMasks, numClasses, hasVoid }, probabilities.data);
+  return probabilities;
+}
 
 /** What no masks say about an image. */
 function nothing(height: number, width: number) {

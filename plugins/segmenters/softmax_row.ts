@@ -4,6 +4,7 @@
  * @module
  */
 import { ModelError } from "../../lib/errors.ts";
+import { exp } from "../../lib/portable_math.ts";
 
 /** Class logits of N masks. */
 export interface ClassLogits {
@@ -49,7 +50,7 @@ export function softmaxRow(input: ClassLogits, mask: number, probabilities: Floa
   }
   let sum = 0;
   for (let c = 0; c < columns; c++) {
-    probabilities[c] = Math.exp(classLogits[at + c]! - top);
+    probabilities[c] = exp(classLogits[at + c]! - top);
     sum += probabilities[c]!;
   }
   for (let c = 0; c < columns; c++) probabilities[c]! /= sum;

@@ -123,7 +123,12 @@ export class CheckpointFolder {
   readonly #keep: number;
   readonly #files: FileSystem;
 
-  /** @param path The folder; made when the first checkpoint is saved. */
+  /**
+   * Looks at nothing yet.
+   *
+   * @param path The folder; made when the first checkpoint is saved.
+   * @param options How many checkpoints are kept, and the file system.
+   */
   constructor(path: string, { keep = 2, files = realFileSystem }: CheckpointFolderOptions = {}) {
     this.path = path;
     this.#keep = keep;

@@ -43,7 +43,8 @@ function towersOf(
   return { image: { ...image, jointSize }, text: { ...text, jointSize } };
 }
 
-function layoutOf(config: ClipConfig): ParameterLayout {
+/** The parameters of both towers. */
+export function clipLayout(config: ClipConfig): ParameterLayout {
   const graph = new Graph("layout");
   return ParameterLayout.of(graph, (scope) => void clipLoss(scope, config, "running"));
 }
@@ -151,7 +152,7 @@ function accuracy(logits: Float32Array, { captions, captionTargets }: ClipBatch)
  * @throws As {@linkcode train}.
  */
 export async function trainClip(config: ClipConfig, options: RunOptions = {}): Promise<RunResult> {
-  const layout = layoutOf(config);
+  const layout = clipLayout(config);
   const graph = new Graph("clip_step");
   const flat = layout.scopeOver(graph.input("parameters", [layout.size]));
   const { loss, ...figures } = clipLoss(flat.scope, config, "batch");
@@ -314,7 +315,7 @@ export interface ClipModels {
  */
 export async function exportClip(dir: string): Promise<ClipModels> {
   const { config, params: trained } = await openRun(dir, "clip");
-  const layout = layoutOf(config);
+  const layout = clipLayout(config);
   const towers = towersOf(config);
   const params = withStatistics(trained, layout, config);
 
@@ -326,23 +327,31 @@ export async function exportClip(dir: string): Promise<ClipModels> {
   );
   for (const [name, value] of Object.entries(outputs)) image.output(name, value);
 
-  const text = new Graph("text_encoder");
-  const embeddings = textEncoder(
-    layout.scopeWith(text, params).scope("text"),
-    text.input("tokens", ["C", "L"], "int64"),
-    text.input("mask", ["C", "L"]),
-    towers.text,
-  );
-  text.output("embeddings", embeddings);
-
-  const half = { parameterStorage: "float16" } as const;
   const logScale = layout.find("logScale", [1]);
   const { maxLength } = towers.text;
   return {
-    imageEncoder: image.toOnnx(half),
-    textEncoder: text.toOnnx({ ...half, metadata: { maxLength: String(maxLength) } }),
+    imageEncoder: image.toOnnx({ parameterStorage: "float16" }),
+    textEncoder: exportTextEncoder(layout, params, towers.text),
     tokenizer: readFileSync(tokenizerFile(dir), "utf8"),
     maxLength,
     logitScale: Math.exp(Math.min(params[logScale.offset]!, Math.log(100))),
   };
+}
+
+/** A text tower as an ONNX file, with the number of texts left open. */
+export function exportTextEncoder(
+  layout: ParameterLayout,
+  params: Float32Array,
+  config: TextEncoderConfig,
+): Uint8Array {
+  const graph = new Graph("text_encoder");
+  const embeddings = textEncoder(
+    layout.scopeWith(graph, params).scope("text"),
+    graph.input("tokens", ["C", "L"], "int64"),
+    graph.input("mask", ["C", "L"]),
+    config,
+  );
+  graph.output("embeddings", embeddings);
+  const metadata = { maxLength: String(config.maxLength) };
+  return graph.toOnnx({ parameterStorage: "float16", metadata });
 }

@@ -40,12 +40,25 @@ export interface ClipBatch {
 }
 
 /** What is shown in a picture: an emoji of the universe or a texture alone. */
-type Subject = { captions: readonly string[] };
+export type Subject = { readonly captions: readonly string[] };
 
 /** A picture to be: a category in one of its styles, or whatever texture lies there. */
-type Drawing = { category: EmojiCategory; style: Style } | null;
+export type Drawing = { readonly category: EmojiCategory; readonly style: Style } | null;
 
-const stuffSubjects: readonly Subject[] = stuffCategories.map((name) => ({ captions: [name] }));
+/** Pictures without their words. */
+export interface Mosaics {
+  /** B×3×128×128, RGB in 0…1. */
+  readonly images: Float32Array;
+  /** B×K×256: the weight of each cell in each picture's embedding; rows sum to 1. */
+  readonly pool: Float32Array;
+  /** P subjects. */
+  readonly subjects: readonly Subject[];
+}
+
+/** The textures, as subjects. */
+export const stuffSubjects: readonly Subject[] = stuffCategories.map((name) => ({
+  captions: [name],
+}));
 
 /** The share of pictures that show a texture alone. */
 const bareShare = 0.08;
@@ -68,12 +81,28 @@ export function clipBatch(
   universe: readonly EmojiCategory[],
   sprites: SpriteSource,
 ): ClipBatch {
+  const drawings = chooseDrawings(mosaics * picturesPerMosaic, universe, rng);
+  const { images, pool, subjects } = drawMosaics(rng, drawings, sprites);
+  const captions = subjects.map((subject) => captionOf(subject, rng));
+  return { images, pool, captions, ...targets(subjects, captions) };
+}
+
+/**
+ * Draws pictures into mosaics.
+ *
+ * @param drawings What they show; full mosaics.
+ */
+export function drawMosaics(
+  rng: Rng,
+  drawings: readonly Drawing[],
+  sprites: SpriteSource,
+): Mosaics {
+  const mosaics = drawings.length / picturesPerMosaic;
   const plane = mosaicSize * mosaicSize;
   const cellsInAll = mosaicGrid * mosaicGrid;
   const images = new Float32Array(mosaics * 3 * plane);
   const pool = new Float32Array(mosaics * picturesPerMosaic * cellsInAll);
   const coverage = new Float32Array(plane);
-  const drawings = chooseDrawings(mosaics * picturesPerMosaic, universe, rng);
   const subjects: Subject[] = [];
   for (let b = 0; b < mosaics; b++) {
     const squares = mosaicSquares(rng);
@@ -105,8 +134,7 @@ export function clipBatch(
     });
     for (const square of squares) changeLight(canvas, square, rng);
   }
-  const captions = subjects.map((subject) => captionOf(subject, rng));
-  return { images, pool, captions, ...targets(subjects, captions) };
+  return { images, pool, subjects };
 }
 
 /** What each picture shows, in random order: pairs of drawings of a category, and bare textures. */
@@ -247,7 +275,7 @@ function poolSquare({ x, y, size }: Square, row: Float32Array): void {
 }
 
 /** Mostly the name; sometimes a keyword, or the name within a phrase. */
-function captionOf({ captions }: Subject, rng: Rng): string {
+export function captionOf({ captions }: Subject, rng: Rng): string {
   const draw = rng.uniform();
   const name = captions[0]!;
   if (draw < 0.1) return `a picture of a ${name}`;
@@ -256,7 +284,7 @@ function captionOf({ captions }: Subject, rng: Rng): string {
 }
 
 /** Which captions suit which pictures; a keyword may suit several. */
-function targets(
+export function targets(
   subjects: readonly Subject[],
   captions: readonly string[],
 ): Pick<ClipBatch, "captionTargets" | "pictureTargets" | "twinTargets"> {

@@ -41,8 +41,9 @@ function schemaAt(schema: Schema, document: unknown, path: Path): Schema {
     const tuple = at["prefixItems"] as Schema[] | undefined;
     const child = typeof key === "number"
       ? tuple?.[key] ?? at["items"]
-      : (at["properties"] as Record<string, Schema> | undefined)?.[String(key)];
-    at = branch((child ?? {}) as Schema, valueAt(document, path.slice(0, i + 1)));
+      : (at["properties"] as Record<string, Schema> | undefined)?.[String(key)] ??
+        at["additionalProperties"];
+    at = branch((child || {}) as Schema, valueAt(document, path.slice(0, i + 1)));
   });
   return at;
 }
@@ -72,7 +73,9 @@ export function formatSchema(schema: Schema): string {
       return `a list${least}, each ${formatSchema(schema["items"] as Schema)}`;
     }
     case "object": {
-      const properties = schema["properties"] as Record<string, Schema>;
+      const properties = schema["properties"] as Record<string, Schema> | undefined;
+      // A record has names of one's own.
+      if (properties === undefined) return "an object";
       const named = Object.entries(properties).find(([, property]) => "const" in property);
       return named === undefined
         ? `an object with ${Object.keys(properties).join(", ")}`

@@ -17,9 +17,8 @@ import { loadSplits, seenNames } from "../datasets/emoji_scenes/splits.ts";
 import type { SpriteSource } from "../datasets/emoji_scenes/sprites.ts";
 import { renderStuff, stuffCategories } from "../datasets/emoji_scenes/textures.ts";
 import { emojiUniverse, type Style, trainingStyles } from "../datasets/emoji_scenes/universe.ts";
-import type { ClipModels } from "./clip.ts";
 import { mosaicGrid, mosaicSize } from "./clip_batches.ts";
-import { embedNames } from "./towers.ts";
+import { embedNames, type Towers } from "./towers.ts";
 import { writePlanes } from "./pixel_planes.ts";
 
 /** Scenes to evaluate on. */
@@ -80,16 +79,16 @@ export interface ZeroShotOptions {
  * @returns The share of drawings whose own name is the nearest one.
  */
 export async function zeroShotAccuracy(
-  models: ClipModels,
+  towers: Towers,
   engine: Engine,
   sprites: SpriteSource,
   style: Style,
   { side = 32, pool = "mask" }: ZeroShotOptions = {},
 ): Promise<number> {
   const universe = emojiUniverse();
-  const text = await embedNames(models, universe.map(({ name }) => name));
+  const text = await embedNames(towers, universe.map(({ name }) => name));
   const [count, size] = text.shape as [number, number];
-  const session = await engine.load(models.imageEncoder);
+  const session = await engine.load(towers.imageEncoder);
   const rng = new Rng(2 ** 31);
   const columns = mosaicSize / side;
   const perMosaic = columns * columns;

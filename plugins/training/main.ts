@@ -9,24 +9,19 @@ import process from "node:process";
 import { runCommand } from "../../lib/cli/run_command.ts";
 import { firstUnseenSeed } from "../datasets/emoji_scenes/seeds.ts";
 import { SpriteStore } from "../datasets/emoji_scenes/sprites.ts";
-import { stuffCategories } from "../datasets/emoji_scenes/textures.ts";
-import {
-  emojiUniverse,
-  heldOutStyle,
-  styles,
-  trainingStyles,
-} from "../datasets/emoji_scenes/universe.ts";
+import { heldOutStyle, styles, trainingStyles } from "../datasets/emoji_scenes/universe.ts";
 import { ovsnetDocument } from "../methods/ovsnet.ts";
 import { openPipeline } from "../methods/open_pipeline.ts";
 import { acquireDevice } from "../runtimes/mod.ts";
 import { ortNodeEngine } from "../runtimes/ort_node.ts";
 import { train } from "../commands/train.ts";
-import { exportClip } from "./clip.ts";
+import { CheckpointFolder } from "./checkpoint.ts";
 import { evaluateScenes, zeroShotAccuracy } from "./evaluate.ts";
 import { exportFiles, exportOvsnet, towerFiles } from "./ovsnet.ts";
-import { embedNames } from "./towers.ts";
+import { openTowers } from "./towers.ts";
 
 const clipDir = "runs/clip";
+const clipTextDir = "runs/clip-text";
 const ovsnetDir = "runs/ovsnet";
 const models = new URL("../../models/", import.meta.url);
 
@@ -44,24 +39,19 @@ async function exportModels(): Promise<void> {
   }
 }
 
+/** Of both text towers, where there are both. */
 async function evaluateClip(): Promise<void> {
-  const clip = await exportClip(clipDir);
   const engine = await ortNodeEngine();
   const sprites = await SpriteStore.open();
-  for (const style of styles) {
-    const share = await zeroShotAccuracy(clip, engine, sprites, style);
-    const note = style === heldOutStyle ? " (held out)" : "";
-    console.log(`zero-shot top-1 in ${style}${note}: ${(100 * share).toFixed(1)} %`);
+  for (const dir of [clipDir, clipTextDir]) {
+    if (new CheckpointFolder(dir).steps().length === 0) continue;
+    const towers = await openTowers(dir);
+    for (const style of styles) {
+      const share = await zeroShotAccuracy(towers, engine, sprites, style);
+      const note = style === heldOutStyle ? " (held out)" : "";
+      console.log(`${dir}: zero-shot top-1 in ${style}${note}: ${(100 * share).toFixed(1)} %`);
+    }
   }
-}
-
-/** Embeds all names of the world, for `choose_splits.ts --embeddings`. */
-async function embedWorld(): Promise<void> {
-  const names = [...emojiUniverse().map(({ name }) => name), ...stuffCategories];
-  const { data } = await embedNames(await exportClip(clipDir), names);
-  const path = `${clipDir}/names.bin`;
-  writeFileSync(path, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-  console.log(`${names.length} names → ${path}`);
 }
 
 async function evaluateOvsnet(): Promise<void> {
@@ -81,8 +71,8 @@ async function evaluateOvsnet(): Promise<void> {
 
 const stages: Record<string, () => Promise<void> | void> = {
   clip: recipe("clip"),
+  "clip-text": recipe("clip_text"),
   "clip-evaluate": evaluateClip,
-  "clip-embed": embedWorld,
   ovsnet: recipe("ovsnet"),
   export: exportModels,
   evaluate: evaluateOvsnet,

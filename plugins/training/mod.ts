@@ -18,6 +18,7 @@ export {
   readCheckpoint,
 } from "./checkpoint.ts";
 export { type MetricsRecord, readMetrics } from "./metrics_log.ts";
+export type { FileSystem } from "./run_files.ts";
 export { trainFrom } from "./train_document.ts";
 export { trainJsonSchema } from "./train_config.ts";
 export type { RunOptions, RunResult, TrainProgress } from "./trainer.ts";

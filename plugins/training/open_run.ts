@@ -18,6 +18,22 @@ export interface OpenedRun<Stage extends TrainConfig["stage"]> {
 }
 
 /**
+ * Which stage a run is of.
+ *
+ * @throws {ModelError} If there is no checkpoint, or all are damaged.
+ */
+export async function runStage(dir: string): Promise<TrainConfig["stage"]> {
+  return (await newestConfig(dir)).config.stage;
+}
+
+async function newestConfig(dir: string) {
+  const found = await new CheckpointFolder(dir).newest();
+  if (found === null) throw new ModelError(`${dir}: there is no checkpoint; train first`);
+  const { circumstances: _, ...fields } = found.identity;
+  return { found, config: readTrainConfig({ out: dir, ...fields }, dir) };
+}
+
+/**
  * Reads a run's newest checkpoint.
  *
  * @param dir The run's folder.
@@ -28,10 +44,7 @@ export async function openRun<const Stage extends TrainConfig["stage"]>(
   dir: string,
   stage: Stage,
 ): Promise<OpenedRun<Stage>> {
-  const found = await new CheckpointFolder(dir).newest();
-  if (found === null) throw new ModelError(`${dir}: there is no checkpoint; train first`);
-  const { circumstances: _, ...fields } = found.identity;
-  const config = readTrainConfig({ out: dir, ...fields }, dir);
+  const { found, config } = await newestConfig(dir);
   if (config.stage !== stage) {
     throw new ModelError(`${dir}: is a run of stage "${config.stage}"; must be "${stage}"`);
   }

@@ -1,11 +1,12 @@
 /**
- * A run of either stage, from its config to the files that others use.
+ * A run of any stage, from its config to the files that others use.
  *
  * @module
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { exportClip, trainClip } from "./clip.ts";
+import { exportClipText, trainClipText } from "./clip_text.ts";
 import { exportFiles, exportOvsnet, towerFiles, trainOvsnet } from "./ovsnet.ts";
 import { writeFileAtomically } from "./run_files.ts";
 import type { TrainConfig } from "./train_config.ts";
@@ -28,6 +29,8 @@ export async function runTraining(
 ): Promise<RunResult> {
   const result = config.stage === "clip"
     ? await trainClip(config, options)
+    : config.stage === "clip-text"
+    ? await trainClipText(config, options)
     : await trainOvsnet(config, options);
   if (result.finished) {
     const folder = join(config.out, "models");
@@ -41,6 +44,7 @@ export async function runTraining(
 
 async function modelFiles({ stage, out }: TrainConfig): Promise<Record<string, Uint8Array>> {
   if (stage === "clip") return towerFiles(await exportClip(out));
+  if (stage === "clip-text") return towerFiles(await exportClipText(out));
   const { towers, models } = await exportOvsnet(out);
   return { ...towerFiles(towers), ...exportFiles(models) };
 }

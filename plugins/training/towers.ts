@@ -15,6 +15,8 @@ import { modelSource } from "../methods/open_pipeline.ts";
 import { ortNodeEngine } from "../runtimes/ort_node.ts";
 import { CheckpointFolder } from "./checkpoint.ts";
 import { exportClip } from "./clip.ts";
+import { exportClipText } from "./clip_text.ts";
+import { runStage } from "./open_run.ts";
 
 /** The two towers as files. */
 export interface Towers {
@@ -32,14 +34,17 @@ export interface Towers {
 const defaultMaxLength = 24;
 
 /**
- * Opens the towers of a run of stage "clip", of a folder with model files, or those of this package.
+ * Opens the towers of a run of stage "clip" or "clip-text", of a folder with model files, or those of this package.
  *
  * @param encoder A folder, or "shipped".
  * @throws {ModelError} If the folder holds neither.
  */
 export async function openTowers(encoder: string): Promise<Towers> {
   const isRun = encoder !== "shipped" && new CheckpointFolder(encoder).steps().length > 0;
-  if (isRun) return await exportClip(encoder);
+  if (isRun) {
+    const stage = await runStage(encoder);
+    return stage === "clip-text" ? await exportClipText(encoder) : await exportClip(encoder);
+  }
   if (encoder !== "shipped" && !existsSync(join(encoder, "image_encoder.onnx"))) {
     throw new ModelError(
       `encoder ${encoder}: holds neither a checkpoint of stage "clip" nor image_encoder.onnx`,

@@ -98,6 +98,26 @@ const clip = z.strictObject({
   validation: validation(64, "mosaics to validate on"),
 });
 
+const clipText = z.strictObject({
+  stage: z.literal("clip-text").describe("the text tower alone, against a finished image tower"),
+  ...common,
+  microBatches: z.literal(1).default(1).describe("always 1: a batch is one contrast"),
+  batch: count.describe("subjects in a batch, each with one caption"),
+  clip: z.string().min(1).describe('folder of a run of stage "clip"'),
+  views: count.default(8).describe(
+    "drawings of a subject in each style, whose mean embedding its captions are to have",
+  ),
+  data: z.strictObject({
+    captionLength: count.default(12).describe("subwords that captions are cut to"),
+  }).prefault({}).describe("what is trained on"),
+  loss: z.strictObject({
+    distance: weight.default(1).describe(
+      "weight of the cosine distance between a caption and its subject, beside the contrast",
+    ),
+  }).prefault({}).describe("symmetric contrastive loss"),
+  validation: validation(1, "not used"),
+});
+
 const segments = {
   size: z.int().min(32).max(4096).default(128).describe(
     "side of a training image in pixels, a multiple of 16",
@@ -197,14 +217,16 @@ const ovsnet = z.strictObject({
 });
 
 /** The schema of a run. */
-export const trainSchema = z.discriminatedUnion("stage", [clip, ovsnet]);
+export const trainSchema = z.discriminatedUnion("stage", [clip, clipText, ovsnet]);
 
 /** A run of the stage "clip", with every field filled in. */
 export type ClipConfig = z.output<typeof clip>;
+/** A run of the stage "clip-text", with every field filled in. */
+export type ClipTextConfig = z.output<typeof clipText>;
 /** A run of the stage "ovsnet", with every field filled in. */
 export type OvsnetConfig = z.output<typeof ovsnet>;
-/** A run of either stage, with every field filled in. */
-export type TrainConfig = ClipConfig | OvsnetConfig;
+/** A run of any stage, with every field filled in. */
+export type TrainConfig = ClipConfig | ClipTextConfig | OvsnetConfig;
 /** A run as people write it: fields with a default may be left out. */
 export type TrainConfigInput = z.input<typeof trainSchema>;
 /** Rendered scenes as training data. */
@@ -240,6 +262,7 @@ function* relations(config: TrainConfig): Generator<string> {
       yield `schedule[${i}].final is ${final}; it must be at most its peak, ${peak}`;
     }
   }
+  if (config.stage === "clip-text") return;
   const towers = config.stage === "clip"
     ? { "network.text": config.network.text }
     : { network: config.network };

@@ -19,6 +19,7 @@ import {
 import { lossPlot } from "./loss_plot.ts";
 import { MetricsLog, type MetricsRecord, readMetrics } from "./metrics_log.ts";
 import { type FileSystem, writeError, writeTextAtomically } from "./run_files.ts";
+import { lockRun } from "./run_lock.ts";
 import { type CycleConfig, totalSteps, type TrainConfig } from "./train_config.ts";
 
 /** What one step of training works with. */
@@ -135,8 +136,8 @@ const speedWindow = 20;
  *
  * Beside checkpoints, the folder gets `config.json`, `metrics.jsonl` and `plot.svg`.
  *
- * @throws {OutputError} If the folder holds a checkpoint and `resume` isn't given, or something
- *   can't be written (a full disk): names the last good checkpoint.
+ * @throws {OutputError} If another run trains in the folder, or it holds a checkpoint and `resume`
+ *   isn't given, or something can't be written (a full disk): names the last good checkpoint.
  * @throws {ModelError} If all checkpoints are damaged, or the newest is of another run.
  * @throws {TrainingError} If the loss or a gradient is no finite number, or the loss runs away:
  *   names the last good checkpoint.
@@ -168,6 +169,7 @@ export async function train(run: Run, options: RunOptions = {}): Promise<RunResu
   } catch (cause) {
     throw writeError(out, cause);
   }
+  using _lock = lockRun(out);
 
   let done = 0;
   let log: LogState = { sums: {}, counted: 0, smoothed: null, least: null };

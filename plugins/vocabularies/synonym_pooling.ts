@@ -6,7 +6,8 @@
 import type { OptionSchema } from "../../lib/stages/options.ts";
 import type { StagePlugin } from "../../lib/stages/plugin.ts";
 
-const options = {
+/** Options of {@linkcode synonymPooling}. */
+export const synonymPoolingOptions = {
   pooling: {
     type: "string",
     description: "mean: average a class's text embeddings; max: take the largest of its logits",
@@ -19,13 +20,17 @@ const options = {
  * Says what a vocabulary's synonyms count for; see `VocabularySlot.pooling`. It stands before the
  * text encoder. Where the vocabulary has no synonyms, it changes nothing.
  */
-export const synonymPooling: StagePlugin<["vocabulary"], ["vocabulary"], typeof options> = {
+export const synonymPooling: StagePlugin<
+  ["vocabulary"],
+  ["vocabulary"],
+  typeof synonymPoolingOptions
+> = {
   role: "vocabulary",
   name: "synonyms",
   description: "classes are known by their synonyms too: by the mean, or by the best of them",
   needs: ["vocabulary"],
   gives: ["vocabulary"],
-  options,
+  options: synonymPoolingOptions,
   create: ({ pooling }) => ({
     run: ({ vocabulary }) => ({ vocabulary: { ...vocabulary, pooling } }),
   }),

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { liveBuffers } from "../../kernels/dispatch/gpu_tensor.ts";
+import { GpuTensor, liveBuffers } from "../../kernels/dispatch/gpu_tensor.ts";
 import type { GfaInput, GfaOptions } from "../../kernels/gfa/gfa.ts";
 import { GpuGfa } from "../../kernels/gfa/gpu.ts";
 import { gfaGradients, gfaReference } from "../../kernels/gfa/reference.ts";
@@ -164,4 +164,54 @@ gpuTest("raw affinity that may diverge is refused with a lambda that works", asy
   using other = new GpuGfa(gpu, { ...options, lambda: limit * 0.999 });
   using out = await other.run(input);
   assert((await out.clip.read()).every(Number.isFinite));
+});
+
+gpuTest("rows of empty masks take no part, and nobody has to be told", async ({ gpu, context }) => {
+  const usual = context.bindingLimit;
+  for (const [clips, queries, channels] of [[6, 6, 5], [1, 3, 2], [150, 9, 8]] as const) {
+    for (const variant of [{}, { method: "series" }, { steps: 2 }] as const) {
+      const options = { omega: 0.6, lambda: 5, ...variant };
+      const query = normal(queries, channels);
+      const clip = normal(clips, channels);
+      const present = Array.from({ length: clips }, (_, n) => n).filter((n) => n % 3 !== 0);
+      const area = float32([clips], new Float32Array(clips));
+      // What an empty mask's row holds doesn't matter.
+      for (const n of present) area.data[n] = 0.5 + n;
+      using areas = await GpuTensor.upload(gpu, area);
+      // In parts where there are many rows.
+      context.bindingLimit = clips > 64 ? 4096 + 256 : usual;
+      using kernel = new GpuGfa(gpu, options);
+      using got = await kernel.run({ clip, query }, areas);
+      context.bindingLimit = usual;
+      const fusedQuery = await got.query.read();
+      if (present.length === 0) {
+        // Directions alone: each row is F_Q's.
+        for (let n = 0; n < queries; n++) {
+          const [a, b] = [fusedQuery, query.data].map((x) =>
+            Array.from(x.subarray(n * channels, (n + 1) * channels))
+          ) as [number[], number[]];
+          const [left, right] = [Math.hypot(...a), Math.hypot(...b)];
+          assert(relative(a.map((x) => x / left), b.map((x) => x / right)) < 1e-5);
+        }
+        continue;
+      }
+      const rows = present.flatMap((
+        n,
+      ) => [...clip.data.subarray(n * channels, (n + 1) * channels)]);
+      const gathered = float32([present.length, channels], Float32Array.from(rows));
+      const expected = await gfaReference({ clip: gathered, query }, options);
+      assert(relative(fusedQuery, expected.query.data) < 1e-5);
+      const fusedClip = await got.clip.read();
+      const found = present.flatMap((n) => [
+        ...fusedClip.subarray(n * channels, (n + 1) * channels),
+      ]);
+      assert(relative(found, expected.clip.data) < 1e-5);
+    }
+  }
+  using few = await GpuTensor.upload(gpu, float32([2]));
+  using kernel = new GpuGfa(gpu, { omega: 0.5, lambda: 1 });
+  await assert.rejects(
+    kernel.run({ clip: normal(3, 2), query: normal(3, 2) }, few),
+    /areas are 2; must be 3/,
+  );
 });

@@ -9,6 +9,7 @@ import { Buffer } from "node:buffer";
 import { mkdir, readdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { encode } from "fast-png";
+import config from "../../deno.json" with { type: "json" };
 import { acquireDevice, openOvsnet, vocabulary } from "../../mod.ts";
 import { readImage } from "../../plugins/codecs/read_image.ts";
 import { build } from "../../scripts/build.ts";
@@ -21,21 +22,54 @@ const timeout = 300_000;
 const names = ["dog face", "guitar", "pizza"];
 const installs = Deno.env.get("OVS_NPM_INSTALL") === "1";
 
-/** Prints labels and scores of scene.png on the device that is its argument. */
+/** What a program prints of an image: labels and scores, segments, or objects. */
+type Printed = Record<string, Record<string, string>>;
+
+/** Segments images by every task; the same text runs in Deno and, after its imports, in Node. */
+const segmentAll = `
+async function segmentAll({ acquireDevice, openOvsnet, readImage, vocabulary }, request, images) {
+  const base64 = (array) =>
+    Buffer.from(array.buffer, array.byteOffset, array.byteLength).toString("base64");
+  const words = vocabulary(${JSON.stringify(names)}, { isThing: [true, true, false] });
+  const device = await acquireDevice(request);
+  const printed = {};
+  for (const task of ["semantic", "panoptic", "instance"]) {
+    const ovsnet = await openOvsnet({ device, task });
+    for (const path of images) {
+      const result = await ovsnet.run({ image: await readImage(path), vocabulary: words });
+      const { segmentation, panoptic, instances } = result.outputs;
+      const name = task + " " + path.split("/").at(-1);
+      if (segmentation) {
+        const { labels, scores } = segmentation;
+        const [classes, shares] = [await labels.read(), await scores.read()];
+        printed[name] = { labels: base64(classes), scores: base64(shares) };
+      } else if (panoptic) {
+        const ids = base64(await panoptic.ids.read());
+        printed[name] = { ids, segments: JSON.stringify(panoptic.segments) };
+      } else printed[name] = { instances: JSON.stringify(instances) };
+      result[Symbol.dispose]();
+    }
+    await ovsnet[Symbol.asyncDispose]();
+  }
+  await device.dispose();
+  return printed;
+}`;
+
+/** Segments the scenes on the device that is its argument. */
 const program = `
 import { acquireDevice, openOvsnet, vocabulary } from "@ovstage/ovstage";
 import { readImage } from "@ovstage/ovstage/read-image";
-const base64 = (array) => Buffer.from(array.buffer, array.byteOffset, array.byteLength).toString("base64");
-const device = await acquireDevice(process.argv[2]);
-const ovsnet = await openOvsnet({ device });
-const image = await readImage("scene.png");
-const result = await ovsnet.run({ image, vocabulary: vocabulary(${JSON.stringify(names)}) });
-const { labels, scores } = result.outputs.segmentation;
-console.log(JSON.stringify({ labels: base64(await labels.read()), scores: base64(await scores.read()) }));
-result[Symbol.dispose]();
-await ovsnet[Symbol.asyncDispose]();
-await device.dispose();
+${segmentAll}
+const api = { acquireDevice, openOvsnet, readImage, vocabulary };
+console.log(JSON.stringify(await segmentAll(api, ...[process.argv[2], process.argv.slice(3)])));
 `;
+
+/** Scenes of several shapes: stripes, blobs and one pixel in height. */
+const scenes: Readonly<Record<string, [width: number, height: number]>> = {
+  "scene.png": [96, 64],
+  "tall.png": [50, 131],
+  "line.png": [70, 1],
+};
 
 const typed = `
 import { acquireDevice, openOvsnet, type Segment, segments, vocabulary } from "@ovstage/ovstage";
@@ -99,12 +133,15 @@ async function unpack(tarball: string, project: string): Promise<void> {
   }
 }
 
-function parse(output: string): { labels: string; scores: string } {
-  return JSON.parse(output.trim().split("\n").at(-1)!) as { labels: string; scores: string };
+function parse(output: string): Printed {
+  return JSON.parse(output.trim().split("\n").at(-1)!) as Printed;
 }
 
-function base64(array: ArrayBufferView): string {
-  return Buffer.from(array.buffer, array.byteOffset, array.byteLength).toString("base64");
+/** {@linkcode segmentAll} in this process. */
+async function segmentHere(images: readonly string[]): Promise<Printed> {
+  const make = new Function("Buffer", `${segmentAll}; return segmentAll;`);
+  const api = { acquireDevice, openOvsnet, readImage, vocabulary };
+  return await make(Buffer)(api, "cpu", images) as Printed;
 }
 
 const missing = !await succeeds("node")
@@ -134,7 +171,8 @@ Deno.test({
       await rm(dist, { recursive: true });
       await writeFile(join(project, "package.json"), '{ "private": true, "type": "module" }\n');
       if (installs) {
-        const webgpu = "webgpu@0.6.2";
+        // The version that deno.json has.
+        const webgpu = config.imports.webgpu.slice("npm:".length);
         const install = [
           "install",
           "--ignore-scripts",
@@ -146,23 +184,20 @@ Deno.test({
         await runWell(project, "npm", install);
       } else await unpack(tarball, project);
 
-      const [width, height] = [96, 64];
-      const data = new Uint8Array(width * height * 3);
-      for (let i = 0; i < data.length; i++) data[i] = (i * 37 + (i >> 5) * 11) % 256;
-      const png = encode({ width, height, data, channels: 3, depth: 8 });
-      const scene = join(project, "scene.png");
-      await writeFile(scene, png);
+      for (const [name, [width, height]] of Object.entries(scenes)) {
+        const data = new Uint8Array(width * height * 3);
+        for (let i = 0; i < data.length; i++) data[i] = (i * 37 + (i >> 5) * 11) % 256;
+        const png = encode({ width, height, data, channels: 3, depth: 8 });
+        await writeFile(join(project, name), png);
+      }
       await writeFile(join(project, "main.mjs"), program);
+      const images = Object.keys(scenes);
+      const here = await segmentHere(images.map((name) => join(project, name)));
 
-      await using device = await acquireDevice("cpu");
-      await using ovsnet = await openOvsnet({ device });
-      const image = await readImage(scene);
-      using result = await ovsnet.run({ image, vocabulary: vocabulary(names) });
-      const { labels, scores } = result.outputs.segmentation;
-      const here = { labels: base64(await labels.read()), scores: base64(await scores.read()) };
-
-      await t.step("gives the same bytes as Deno on the CPU engine", async () => {
-        assert.deepEqual(parse(await runWell(project, "node", ["main.mjs", "cpu"])), here);
+      await t.step("gives the same bytes as Deno on the CPU engine, by every task", async () => {
+        assert.equal(Object.keys(here).length, 3 * images.length);
+        const found = parse(await runWell(project, "node", ["main.mjs", "cpu", ...images]));
+        assert.deepEqual(found, here);
       });
 
       const { swiftshader } = await findDrivers();
@@ -172,11 +207,19 @@ Deno.test({
         ignore: swiftshader === null,
         async fn() {
           const env = { VK_ICD_FILENAMES: swiftshader! };
-          const found = parse(await runWell(project, "node", ["main.mjs", "webgpu"], env));
-          const [a, b] = [found.labels, here.labels].map((text) => Buffer.from(text, "base64"));
-          assert.equal(a!.length, b!.length);
-          const same = a!.filter((byte, i) => byte === b![i]).length;
-          assert.ok(same >= 0.999 * b!.length, `${same} of ${b!.length} bytes of labels agree`);
+          const args = ["main.mjs", "webgpu", "scene.png", "tall.png"];
+          const found = parse(await runWell(project, "node", args, env));
+          let [same, all] = [0, 0];
+          for (const name of ["semantic scene.png", "semantic tall.png"]) {
+            const [a, b] = [found, here].map((printed) => {
+              const bytes = Uint8Array.from(Buffer.from(printed[name]!.labels!, "base64"));
+              return new Int32Array(bytes.buffer);
+            }) as [Int32Array, Int32Array];
+            assert.equal(a.length, b.length);
+            same += a.filter((label, i) => label === b[i]).length;
+            all += a.length;
+          }
+          assert.ok(same >= 0.999 * all, `${same} of ${all} labels agree`);
         },
       });
 

@@ -243,3 +243,13 @@ Deno.test("decode: a file cut anywhere before its last bytes is refused", async 
     { numRuns: 150 },
   );
 });
+
+Deno.test("decode: whoever has less memory takes fewer pixels", async () => {
+  const bytes = await patterned().png().toBuffer();
+  assert.equal((await decodeImage(bytes, "small", { maxPixels: 24 })).width, 6);
+  await assert.rejects(decodeImage(bytes, "small", { maxPixels: 23 }), (error: Error) => {
+    assert.ok(error instanceof InputError);
+    assert.match(error.message, /^small: 6×4 pixels; at most 0\.000023 megapixels are taken/);
+    return true;
+  });
+});

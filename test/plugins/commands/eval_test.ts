@@ -166,3 +166,18 @@ Deno.test("ovs eval: what can't be is refused by name", async () => {
   await assert.rejects(evalMerge([at("nowhere")]), /nowhere: holds no evaluation/);
   await assert.rejects(evalReport([at("nowhere")]), /nowhere: holds no evaluation/);
 });
+
+Deno.test("ovs eval: --scenes says how many scenes there are, and is for emoji-scenes alone", async () => {
+  const args = ["eval", "emoji-scenes", ...models, "--scenes", "2", "--json"];
+  const { code, stdout, stderr } = await runOvs(root, ...args, "--out", "scenes");
+  assert.equal(code, 0, stderr);
+  assert.equal((JSON.parse(stdout) as EvaluationResult).images, 2);
+  for (const [wrong, message] of [["0", /--scenes 0: it must be/], ["x", /--scenes x/]] as const) {
+    const refused = await runOvs(root, "eval", "emoji-scenes", ...models, "--scenes", wrong);
+    assert.equal(refused.code, 2);
+    assert.match(refused.stderr, message);
+  }
+  const other = await runOvs(root, "eval", ...few, "--scenes", "2");
+  assert.equal(other.code, 2);
+  assert.match(other.stderr, /data set folder: takes no scenes/);
+});

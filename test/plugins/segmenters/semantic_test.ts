@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { liveBuffers } from "../../../kernels/dispatch/gpu_tensor.ts";
+import { readAll } from "../../../kernels/dispatch/read_all.ts";
 import { ModelError } from "../../../lib/errors.ts";
 import { Rng } from "../../../lib/rng.ts";
 import type { Device } from "../../../lib/runtime.ts";
@@ -37,13 +38,13 @@ async function segment(
       maskLogits,
       classLogits: { logits: classLogits, hasVoid: true },
     }, { device, signal: new AbortController().signal, progress() {} });
-    const numbers = {
-      labels: await segmentation.labels.read(),
-      scores: await segmentation.scores.read(),
-    };
-    segmentation.labels.dispose();
-    segmentation.scores.dispose();
-    return numbers;
+    try {
+      const [labels, scores] = await readAll([segmentation.labels, segmentation.scores]);
+      return { labels, scores };
+    } finally {
+      segmentation.labels.dispose();
+      segmentation.scores.dispose();
+    }
   } finally {
     if (device.gpu) assert.equal(liveBuffers(device.gpu), before);
     await stage.dispose?.();

@@ -85,10 +85,11 @@ Deno.test("configs: what is read reads as itself again", () => {
 
 Deno.test("recipes: they are whole, and their schedules are those that were chosen", () => {
   const folder = new URL("../../../models/recipes/", import.meta.url);
-  assert.deepEqual(readdirSync(folder).sort(), ["clip.json", "ovsnet.json"]);
+  assert.deepEqual(readdirSync(folder).sort(), ["clip.json", "clip_text.json", "ovsnet.json"]);
   const read = (name: string) =>
     parseTrainConfig(readFileSync(new URL(name, folder), "utf8"), name);
   assert.equal(totalSteps(read("clip.json")), 8000);
+  assert.equal(totalSteps(read("clip_text.json")), 1500);
   const ovsnet = read("ovsnet.json");
   assert.equal(totalSteps(ovsnet), 7700);
   const rate = scheduleOf(ovsnet.schedule);
