@@ -80,7 +80,7 @@ const ownModules: esbuild.Plugin = {
  * Page and worker are built apart: what both import would otherwise be a chunk of its own, which
  * nearly all of the worker's code would land in, and which the page would wait for.
  */
-export async function bundle(out: string): Promise<BuiltScript[]> {
+async function bundle(out: string): Promise<BuiltScript[]> {
   const builds = await Promise.all(["main.ts", "worker.ts"].map((entry) =>
     esbuild.build({
       entryPoints: [join(source, entry)],

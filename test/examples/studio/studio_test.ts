@@ -16,7 +16,7 @@ import { build, ignore, launch, StudioPage } from "./studio_page.ts";
 
 const tail = ["Fuser", "Classifier", "Segmenter"];
 const alphabet = Array.from({ length: 26 }, (_, i) => `letter ${String.fromCharCode(97 + i)}`);
-const isolated = { sanitizeOps: false, sanitizeResources: false, ignore };
+const inChromium = { sanitizeOps: false, sanitizeResources: false, ignore };
 
 /** A scene as a PNG file, and its pixels. */
 async function renderPng() {
@@ -46,7 +46,7 @@ async function colourAt(png: Uint8Array, x: number, y: number): Promise<string> 
 
 Deno.test({
   name: "the studio in Chromium",
-  ...isolated,
+  ...inChromium,
   async fn(t) {
     await using studio = await build();
     await using server = serveFolder(studio.folder, { isolated: false });
@@ -66,13 +66,19 @@ Deno.test({
       const browser = await launch(false);
       try {
         await withoutGpu(t, await StudioPage.open(browser, server.url));
-        await t.step("models missing or cut short; threads on a server that allows them", async () => {
-          await brokenModels(
-            await StudioPage.open(browser, isolatedServer.url, async (page) => {
-              await page.route("**/mask_decoder.onnx*", (route) => route.fulfill({ status: 404 }));
-            }),
-          );
-        });
+        await t.step(
+          "models missing or cut short; threads on a server that allows them",
+          async () => {
+            await brokenModels(
+              await StudioPage.open(browser, isolatedServer.url, async (page) => {
+                await page.route(
+                  "**/mask_decoder.onnx*",
+                  (route) => route.fulfill({ status: 404 }),
+                );
+              }),
+            );
+          },
+        );
       } finally {
         await browser.close();
       }
