@@ -12,6 +12,7 @@ import type { Device } from "../../lib/runtime.ts";
 import { benchGraphs, type GraphRow } from "./graphs.ts";
 import { budgets } from "./harness.ts";
 import { benchKernels, type KernelRow } from "./kernels.ts";
+import { benchStudio, type StudioRow } from "./studio.ts";
 
 const spec = {
   name: "deno task bench",
@@ -21,7 +22,8 @@ const spec = {
     "the peer. SUITE is kernels: mask pooling, GFA and per-pixel classification beside " +
     "onnxruntime-node, PyTorch and jax-js on the CPU, and beside onnxruntime-web, jax-js and, " +
     "where there is CUDA, PyTorch on WebGPU; or graphs: networks, forward and in training, beside " +
-    "PyTorch and jax-js on the CPU. PyTorch needs `pip install torch numpy`; OVS_PYTHON names the " +
+    "PyTorch and jax-js on the CPU; or studio, which has no peer: how long people wait for the page " +
+    "in headless Chromium. PyTorch needs `pip install torch numpy`; OVS_PYTHON names the " +
     "Python that has it.",
   positionals: ["SUITE"],
   flags: {
@@ -43,6 +45,7 @@ const spec = {
     'deno task bench kernels --device cpu --filter "gfa pytorch"',
     "deno task bench kernels --quick",
     "deno task bench graphs --json bench/results/laptop-graphs.json",
+    "deno task bench studio",
   ],
 } as const;
 
@@ -161,8 +164,8 @@ async function main(args: readonly string[]): Promise<void> {
     return;
   }
   const [suite] = positionals;
-  if (suite !== "kernels" && suite !== "graphs") {
-    throw new OptionError(`there is no suite "${suite}"; must be kernels or graphs`);
+  if (suite !== "kernels" && suite !== "graphs" && suite !== "studio") {
+    throw new OptionError(`there is no suite "${suite}"; must be kernels, graphs or studio`);
   }
   if (suite === "graphs" && flags.device !== undefined && flags.device !== "cpu") {
     throw new OptionError(`graphs run on the cpu alone, got device "${flags.device}"`);
@@ -175,7 +178,7 @@ async function main(args: readonly string[]): Promise<void> {
   if (!Number.isInteger(threads) || threads < 1) {
     throw new OptionError(`threads must be a whole number from 1 on, got "${flags.threads}"`);
   }
-  const rows: (KernelRow | GraphRow)[] = [];
+  const rows: (KernelRow | GraphRow | StudioRow)[] = [];
   const shared = {
     filter: flags.filter ?? "",
     quick: flags.quick,
@@ -183,14 +186,23 @@ async function main(args: readonly string[]): Promise<void> {
     threads,
     say: (line: string) => console.log(line),
   };
-  const keep = (row: KernelRow | GraphRow, line: string) => {
+  const keep = (row: KernelRow | GraphRow | StudioRow, line: string) => {
     rows.push(row);
     console.log(line);
     if (flags.json !== undefined) {
       Deno.writeTextFileSync(flags.json, JSON.stringify(rows, null, 2) + "\n");
     }
   };
-  if (suite === "graphs") {
+  if (suite === "studio") {
+    await benchStudio({
+      quick: flags.quick,
+      report(row) {
+        const { wait, device, ms, slowestMs, rounds, browser } = row;
+        const slowest = `at most ${formatMs(slowestMs)} ms in ${rounds} rounds`;
+        keep(row, `${wait}: ${formatMs(ms)} ms, ${slowest} · ${device} · ${browser}`);
+      },
+    });
+  } else if (suite === "graphs") {
     await benchGraphs({ ...shared, report: (row) => keep(row, formatGraphLine(row)) });
     if (rows.length > 0) printGraphTable(rows as GraphRow[]);
   } else {

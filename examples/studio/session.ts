@@ -1,0 +1,300 @@
+/**
+ * A pipeline cut where the sliders act: what the encoder and the decoder computed is kept.
+ *
+ * @module
+ */
+import {
+  type AnyStage,
+  classColours,
+  classProbabilities,
+  clipFuser,
+  cosineClassifier,
+  type Device,
+  encodeLabelPng,
+  gfaFuser,
+  imageEncoder,
+  type ImageSlot,
+  labelPlaces,
+  maskDecoder,
+  maskPooling,
+  meanFuser,
+  type ModelSource,
+  openAll,
+  openStage,
+  Pipeline,
+  type PipelineResult,
+  queryFuser,
+  type Rgb,
+  segments,
+  semanticSegmenter,
+  type SlotName,
+  type Slots,
+  type Stage,
+  type StageTiming,
+  textEncoder,
+  toHex,
+  vocabulary,
+} from "@ovstage/ovstage";
+import { paintLayers } from "./paint_layers.ts";
+import type {
+  FoundSegment,
+  Picture,
+  RankedClass,
+  SegmentedPicture,
+  Settings,
+  StageReport,
+} from "./protocol.ts";
+import { rankClasses, type RankInput } from "./rank_classes.ts";
+
+const seenSlots = ["maskLogits", "queryEmbeddings", "pooled"] as const;
+const fuserPlugins = { gfa: gfaFuser, mean: meanFuser, clip: clipFuser, query: queryFuser };
+
+type Fuser = Stage<readonly ["pooled", "queryEmbeddings"], readonly ["fused"]>;
+type Ends = readonly [
+  Stage<typeof cosineClassifier.needs, typeof cosineClassifier.gives>,
+  Stage<typeof semanticSegmenter.needs, typeof semanticSegmenter.gives>,
+];
+
+/** The stage for pipelines that don't own it. */
+function lent<S extends AnyStage>(stage: S): S {
+  return { ...stage, dispose: () => {} };
+}
+
+/** A run whose outputs are kept, and for which input they are. */
+interface Kept<Name extends SlotName> {
+  readonly key: string;
+  readonly result: PipelineResult<Name>;
+}
+
+/** OVSNet on one device, for one picture at a time. */
+export class Session {
+  readonly #device: Device;
+  readonly #sight: Pipeline<"image", SlotName>;
+  readonly #words: Pipeline<"vocabulary", SlotName>;
+  readonly #ends: Ends;
+  #fuser: { key: string; stage: Fuser } | null = null;
+  #seen: Kept<(typeof seenSlots)[number]> | null = null;
+  #read: Kept<"text"> | null = null;
+  #last: {
+    result: PipelineResult<"segmentation" | "classLogits">;
+    settings: Settings;
+    labels: Int32Array;
+    colours: readonly Rgb[];
+    picture: ImageSlot;
+    rank: Promise<RankInput> | null;
+  } | null = null;
+
+  private constructor(
+    device: Device,
+    sight: Pipeline<"image", SlotName>,
+    words: Pipeline<"vocabulary", SlotName>,
+    ends: Ends,
+  ) {
+    this.#device = device;
+    this.#sight = sight;
+    this.#words = words;
+    this.#ends = ends;
+  }
+
+  /**
+   * Opens the stages.
+   *
+   * @throws {ModelError} If a model is not what its stage expects.
+   */
+  static async open(device: Device, models: ModelSource): Promise<Session> {
+    const environment = { device, models };
+    const [image, decoder, pooler, text, classifier, segmenter] = await openAll([
+      openStage(imageEncoder, {}, environment),
+      openStage(maskDecoder, {}, environment),
+      openStage(maskPooling, {}, environment),
+      openStage(textEncoder, {}, environment),
+      openStage(cosineClassifier, {}, environment),
+      openStage(semanticSegmenter, {}, environment),
+    ]);
+    const sight = new Pipeline(device, ["image"], []).pipe(image).pipe(decoder).pipe(pooler);
+    const words = new Pipeline(device, ["vocabulary"], []).pipe(text);
+    return new Session(
+      device,
+      sight as unknown as Pipeline<"image", SlotName>,
+      words as unknown as Pipeline<"vocabulary", SlotName>,
+      [classifier, segmenter],
+    );
+  }
+
+  /**
+   * Segments, and computes only what the change since the last call asks for.
+   *
+   * @param onStage Called when a stage begins.
+   * @throws {InputError} If a class is blank or there twice.
+   * @throws {DeviceLostError} If the device went away.
+   */
+  async segment(
+    picture: Picture,
+    settings: Settings,
+    onStage: (role: string) => void,
+  ): Promise<SegmentedPicture> {
+    const started = performance.now();
+    const options = { onProgress: ({ role }: { role: string }) => onStage(role) };
+    const words = vocabulary(settings.names);
+    const ran: StageTiming[] = [];
+
+    const wordsKey = JSON.stringify(settings.names);
+    if (this.#read?.key !== wordsKey) {
+      const result = await this.#words.run({ vocabulary: words }, {
+        ...options,
+        outputs: ["text"],
+      });
+      this.#read?.result.dispose();
+      this.#read = { key: wordsKey, result: result as PipelineResult<"text"> };
+      ran.push(...result.timings);
+    }
+    const pictureKey = `${picture.key}`;
+    if (this.#seen?.key !== pictureKey) {
+      const result = await this.#sight.run({ image: picture }, { ...options, outputs: seenSlots });
+      this.#seen?.result.dispose();
+      this.#seen = {
+        key: pictureKey,
+        result: result as PipelineResult<(typeof seenSlots)[number]>,
+      };
+      ran.push(...result.timings);
+    }
+    const fuser = await this.#openFuser(settings);
+    const [classifier, segmenter] = this.#ends;
+    const tail = new Pipeline(
+      this.#device,
+      ["image", "vocabulary", "text", ...seenSlots],
+      [],
+    ).pipe(lent(fuser)).pipe(lent(classifier)).pipe(lent(segmenter));
+    const result = await tail.run(
+      {
+        image: picture,
+        vocabulary: words,
+        ...this.#read.result.outputs,
+        ...this.#seen.result.outputs,
+      },
+      { ...options, outputs: ["segmentation", "classLogits"] },
+    );
+    ran.push(...result.timings);
+
+    const { segmentation } = result.outputs;
+    const labels = Int32Array.from(await segmentation.labels.read());
+    const scores = await segmentation.scores.read();
+    const { width, height } = picture;
+    const found = segments({ width, height, labels, scores }, settings.names);
+    const colours = classColours(settings.names.length, found.map(({ index }) => index));
+    this.#last?.result.dispose();
+    this.#last = { result, settings, labels, colours, picture, rank: null };
+    const places = labelPlaces(labels, width, height, settings.names.length);
+    return {
+      pictureKey: picture.key,
+      settings,
+      width,
+      height,
+      labels: labels.slice(),
+      segments: found.map((segment): FoundSegment => ({
+        ...segment,
+        colour: toHex(colours[segment.index]!),
+        place: places[segment.index] ?? null,
+      })),
+      ...paintLayers(labels, width, height, colours),
+      stages: this.#report(ran),
+      milliseconds: performance.now() - started,
+    };
+  }
+
+  /**
+   * Ranks the classes at a pixel of the last result.
+   *
+   * @param x Column.
+   * @param y Row.
+   * @param count How many classes.
+   */
+  async rank(x: number, y: number, count: number): Promise<RankedClass[]> {
+    const last = this.#last;
+    const seen = this.#seen;
+    if (last === null || seen === null) return [];
+    const { width, height } = last.picture;
+    // Read once a result: the masks lie on the device.
+    last.rank ??= this.#readMasks(seen.result.outputs.maskLogits, last.result.outputs.classLogits);
+    const ranks = rankClasses(await last.rank, x, y, [width, height], count);
+    return ranks.map(({ index, score }) => ({ label: last.settings.names[index]!, score }));
+  }
+
+  /** The last label map as a PNG whose values are class indices, in the overlay's colours. */
+  async labelPng(): Promise<Uint8Array> {
+    const last = this.#last;
+    if (last === null) throw new TypeError("there is no result yet");
+    const { labels, colours, picture: { width, height } } = last;
+    return await encodeLabelPng(labels, width, height, colours);
+  }
+
+  /** Frees everything but the device. */
+  async dispose(): Promise<void> {
+    for (const kept of [this.#last, this.#seen, this.#read]) kept?.result.dispose();
+    for (const stage of [this.#fuser?.stage, ...this.#ends]) await stage?.dispose?.();
+    await this.#sight.dispose();
+    await this.#words.dispose();
+  }
+
+  async #openFuser({ fuser, omega, lambda }: Settings): Promise<Fuser> {
+    const options = fuser === "gfa" ? { omega, lambda } : {};
+    const key = JSON.stringify([fuser, options]);
+    if (this.#fuser?.key === key) return this.#fuser.stage;
+    const environment = {
+      device: this.#device,
+      models: {
+        location: "nowhere",
+        read: () => Promise.reject(new TypeError("fusers have no models")),
+      },
+    };
+    const plugin = fuserPlugins[fuser] as typeof gfaFuser;
+    const stage = await openStage(plugin, options, environment) as unknown as Fuser;
+    await this.#fuser?.stage.dispose?.();
+    this.#fuser = { key, stage };
+    return stage;
+  }
+
+  async #readMasks(
+    maskLogits: Slots["maskLogits"],
+    { logits, hasVoid }: Slots["classLogits"],
+  ): Promise<RankInput> {
+    const [numMasks, maskHeight, maskWidth] = maskLogits.shape as [number, number, number];
+    const numClasses = logits.shape[1]! - (hasVoid ? 1 : 0);
+    return {
+      maskLogits: await maskLogits.read(),
+      probabilities: classProbabilities(
+        { classLogits: await logits.read(), numMasks, numClasses, hasVoid },
+        new Float32Array(numMasks * numClasses),
+      ),
+      numMasks,
+      numClasses,
+      maskHeight,
+      maskWidth,
+    };
+  }
+
+  readonly #timings = new Map<string, StageTiming>();
+
+  #report(ran: readonly StageTiming[]): StageReport[] {
+    for (const timing of ran) this.#timings.set(timing.role, timing);
+    const networks = this.#device.engine.kind === "webgpu";
+    const order = [
+      imageEncoder,
+      textEncoder,
+      maskDecoder,
+      maskPooling,
+      gfaFuser,
+      cosineClassifier,
+      semanticSegmenter,
+    ];
+    return order.flatMap(({ role }) => {
+      const timing = this.#timings.get(role);
+      if (timing === undefined) return [];
+      const onGpu = ["image-encoder", "text-encoder", "decoder"].includes(role)
+        ? networks
+        : this.#device.kind === "webgpu" &&
+          (["pooler", "segmenter"].includes(role) || timing.name === "gfa");
+      return [{ ...timing, ran: ran.includes(timing), device: onGpu ? "GPU" : "CPU" } as const];
+    });
+  }
+}
