@@ -32,10 +32,10 @@ export function webgpuImplementations(
     path ? null : `needs ${what}, which is not installed`;
   const icd = (path: string | null) => ({ ...env, VK_ICD_FILENAMES: path ?? "" });
   const noSwiftShader = lacks(swiftshader, "SwiftShader (Debian's chromium)");
-  // Chromium and Node have Dawn on SwiftShader in common, and half of its cases each.
+  // Chromium, Node and Deno have SwiftShader in common, and a quarter of the cases each.
   const inChromium: WebGpuImplementation = {
     name: "Chromium (Dawn) on SwiftShader",
-    share: 0.5,
+    share: 0.25,
     missing: lacks(chromium, "Chromium"),
     run: (args) => runInChromium(chromium!, args),
     runWithoutGpu: null,
@@ -63,14 +63,14 @@ export function webgpuImplementations(
     inChromium,
     {
       name: "Node (Dawn) on SwiftShader",
-      share: 0.5,
+      share: 0.25,
       missing: noSwiftShader,
       run: (args) => runInNode(icd(swiftshader), args),
       runWithoutGpu: (args) => runInNode(env, ["cpu", ...args]),
     },
     {
       name: "Deno (wgpu) on SwiftShader",
-      share: 1,
+      share: 0.25,
       missing: noSwiftShader,
       run: (args) => runInDeno(icd(swiftshader), args),
       runWithoutGpu: null,

@@ -2,7 +2,7 @@
  * `deno task test`: sets up, runs every suite, and ends with the line `N passed, N failed,
  * N skipped`. A GPU test without a GPU is skipped, but fails with OVS_REQUIRE_GPU=1 or CI=true.
  * OVS_KERNEL_CASES sets how many generated cases judge each of the kernels' laws, in place of 1000;
- * Node and Chromium, which have Dawn and its driver in common, judge half of them each.
+ * the three on SwiftShader, which have the driver in common, judge a quarter of them each.
  *
  * @module
  */

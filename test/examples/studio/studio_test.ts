@@ -330,7 +330,7 @@ async function withoutGpu(t: Deno.TestContext, opened: StudioPage): Promise<void
     const overhang = await page.evaluate(() =>
       document.documentElement.scrollWidth - document.documentElement.clientWidth
     );
-    assert.equal(overhang, 0, "the page is wider than the phone");
+    assert.ok(overhang <= 0, `the page is ${overhang} pixels wider than the phone`);
   });
 }
 
