@@ -264,7 +264,10 @@ async function* readAhead(
   const options = signal === undefined ? {} : { signal };
   let next: Promise<DatasetSample> | null = null;
   for (const index of indices) {
-    const reading = dataset.read(index, options);
+    // Begun while the pipeline waits for its device, for reading may keep this thread busy.
+    const reading = new Promise((resolve) => setTimeout(resolve)).then(() =>
+      dataset.read(index, options)
+    );
     // Whoever stops early awaits it no more.
     reading.catch(() => {});
     if (next !== null) yield await next;
