@@ -11,6 +11,7 @@ import {
   ops,
   ParameterLayout,
   type ParameterScope,
+  type Value,
 } from "../../lib/graph/mod.ts";
 import { GradientAccumulator } from "../../lib/optim/gradient_accumulator.ts";
 import { Rng } from "../../lib/rng.ts";
@@ -37,7 +38,7 @@ import type { ClipConfig } from "./train_config.ts";
 import { type RunOptions, type RunResult, train } from "./trainer.ts";
 
 /** Sizes of both towers. */
-function towersOf(
+export function towersOf(
   { network: { image, text, jointSize } }: ClipConfig,
 ): { image: ImageEncoderConfig; text: TextEncoderConfig } {
   return { image: { ...image, jointSize }, text: { ...text, jointSize } };
@@ -47,6 +48,25 @@ function towersOf(
 export function clipLayout(config: ClipConfig): ParameterLayout {
   const graph = new Graph("layout");
   return ParameterLayout.of(graph, (scope) => void clipLoss(scope, config, "running"));
+}
+
+/**
+ * Cross-entropy of pictures' likeness to captions, both ways (Radford et al., 2021).
+ *
+ * @param logits n×n, a row per picture, as are the targets.
+ * @param captionTargets Which captions are right for a picture, as shares.
+ * @param pictureTargets Which pictures are right for a caption, as shares.
+ */
+export function symmetricContrast(
+  logits: Value,
+  captionTargets: Value,
+  pictureTargets: Value,
+): Value {
+  const agreement = ops.add(
+    ops.mul(captionTargets, ops.logSoftmax(logits, 1)),
+    ops.mul(pictureTargets, ops.logSoftmax(logits, 0)),
+  );
+  return ops.mul(ops.reduceSum(agreement), -0.5 / Number(logits.shape[0]));
 }
 
 /** Mosaics that are computed at once. */
@@ -99,11 +119,7 @@ function clipLoss(scope: ParameterScope, config: ClipConfig, statistics: "batch"
     ));
   const scale = scaleOf("logScale");
   const logits = ops.mul(ops.matMul(pictures, ops.transpose(texts, [1, 0])), scale);
-  const agreement = ops.add(
-    ops.mul(captionTargets, ops.logSoftmax(logits, 1)),
-    ops.mul(pictureTargets, ops.logSoftmax(logits, 0)),
-  );
-  const contrast = ops.mul(ops.reduceSum(agreement), -0.5 / pairs);
+  const contrast = symmetricContrast(logits, captionTargets, pictureTargets);
   // No picture is its own twin.
   const self = graph.constant(
     Float32Array.from({ length: pairs * pairs }, (_, i) => i % (pairs + 1) === 0 ? -1e4 : 0),

@@ -23,7 +23,14 @@ import {
 } from "../datasets/emoji_scenes/universe.ts";
 import { textEncoder, type TextEncoderConfig } from "../networks/text_encoder.ts";
 import { ortNodeEngine } from "../runtimes/ort_node.ts";
-import { clipLayout, type ClipModels, exportClip, exportTextEncoder } from "./clip.ts";
+import {
+  clipLayout,
+  type ClipModels,
+  exportClip,
+  exportTextEncoder,
+  symmetricContrast,
+  towersOf,
+} from "./clip.ts";
 import {
   captionOf,
   type Drawing,
@@ -36,19 +43,13 @@ import {
   targets,
 } from "./clip_batches.ts";
 import { openRun } from "./open_run.ts";
-import type { ClipConfig, ClipTextConfig } from "./train_config.ts";
+import type { ClipTextConfig } from "./train_config.ts";
 import { type RunOptions, type RunResult, train } from "./trainer.ts";
 
 /** Mosaics that the image tower encodes at once. */
 const mosaicsAtOnce = 8;
 
 const numbers = async (tensor: Tensor | undefined) => await tensor!.read() as Float32Array;
-
-/** Sizes of the text tower of a run of stage "clip". */
-const towerOf = ({ network: { text, jointSize } }: ClipConfig): TextEncoderConfig => ({
-  ...text,
-  jointSize,
-});
 
 /**
  * What drawings of each subject have in common: the mean of their unit embeddings, as a unit row.
@@ -130,11 +131,7 @@ function textLoss(scope: ParameterScope, config: ClipTextConfig, tower: TextEnco
   const logScale = scope.parameter("logScale", [1], { constant: 0 });
   const scale = ops.exp(ops.min(logScale, Math.log(100)));
   const logits = ops.mul(ops.matMul(subjects, ops.transpose(texts, [1, 0])), scale);
-  const agreement = ops.add(
-    ops.mul(captionTargets, ops.logSoftmax(logits, 1)),
-    ops.mul(pictureTargets, ops.logSoftmax(logits, 0)),
-  );
-  const contrast = ops.mul(ops.reduceSum(agreement), -0.5 / batch);
+  const contrast = symmetricContrast(logits, captionTargets, pictureTargets);
   const cosine = ops.reduceSum(ops.mul(subjects, texts), [1]);
   const distance = ops.sub(1, ops.mul(ops.reduceSum(cosine), 1 / batch));
   const loss = ops.add(contrast, ops.mul(distance, config.loss.distance));
@@ -159,7 +156,7 @@ export async function trainClipText(
   options: RunOptions = {},
 ): Promise<RunResult> {
   const base = await openRun(config.clip, "clip");
-  const tower = towerOf(base.config);
+  const tower = towersOf(base.config).text;
   const layout = layoutOf(config, tower);
   const known = clipLayout(base.config);
   const params = new Float32Array(layout.size);
@@ -231,7 +228,7 @@ export async function trainClipText(
 export async function exportClipText(dir: string): Promise<ClipModels> {
   const { config, params } = await openRun(dir, "clip-text");
   const base = await openRun(config.clip, "clip");
-  const tower = towerOf(base.config);
+  const tower = towersOf(base.config).text;
   const layout = layoutOf(config, tower);
   const models = await exportClip(config.clip);
   const { offset } = layout.find("logScale", [1]);
