@@ -42,43 +42,47 @@ export function labelPlaces(
   const step = Math.max(1, Math.ceil(Math.sqrt(width * height / MAX_PIXELS)));
   const columns = Math.ceil(width / step);
   const rows = Math.ceil(height / step);
-  const thin = new Int32Array(columns * rows);
-  for (let y = 0, i = 0; y < rows; y++) {
-    for (let x = 0; x < columns; x++, i++) thin[i] = segmentOf[y * step * width + x * step]!;
+  // A border of one pixel, of no segment, saves asking at every pixel whether it lies inside.
+  const stride = columns + 2;
+  const thin = new Int32Array(stride * (rows + 2)).fill(-2);
+  for (let y = 0; y < rows; y++) {
+    const to = (y + 1) * stride + 1;
+    for (let x = 0; x < columns; x++) thin[to + x] = segmentOf[y * step * width + x * step]!;
   }
   // Distance to another segment, grown over two passes; the image's border counts as one.
-  const room = new Uint16Array(columns * rows);
-  const at = (x: number, y: number, index: number) =>
-    x < 0 || y < 0 || x >= columns || y >= rows || thin[y * columns + x] !== index
-      ? 0
-      : room[y * columns + x]!;
-  for (let y = 0, i = 0; y < rows; y++) {
-    for (let x = 0; x < columns; x++, i++) {
+  const room = new Uint16Array(thin.length);
+  const from = (i: number, own: number) => thin[i] === own ? room[i]! : 0;
+  for (let y = 1; y <= rows; y++) {
+    for (let i = y * stride + 1; i <= y * stride + columns; i++) {
       const own = thin[i]!;
+      const above = i - stride;
       room[i] = 1 + Math.min(
-        at(x - 1, y, own),
-        at(x - 1, y - 1, own),
-        at(x, y - 1, own),
-        at(x + 1, y - 1, own),
+        from(i - 1, own),
+        from(above - 1, own),
+        from(above, own),
+        from(above + 1, own),
       );
     }
   }
-  const best = new Array<LabelPlace | null>(count).fill(null);
-  for (let y = rows - 1, i = columns * rows - 1; y >= 0; y--) {
-    for (let x = columns - 1; x >= 0; x--, i--) {
+  const best = new Int32Array(count);
+  for (let y = rows; y >= 1; y--) {
+    for (let i = y * stride + columns; i > y * stride; i--) {
       const own = thin[i]!;
-      room[i] = Math.min(
-        room[i]!,
-        1 + Math.min(
-          at(x + 1, y, own),
-          at(x + 1, y + 1, own),
-          at(x, y + 1, own),
-          at(x - 1, y + 1, own),
-        ),
+      const below = i + stride;
+      const here = 1 + Math.min(
+        from(i + 1, own),
+        from(below + 1, own),
+        from(below, own),
+        from(below - 1, own),
       );
-      const place = { x: x * step, y: y * step, room: room[i]! * step };
-      if (own >= 0 && own < count && place.room > (best[own]?.room ?? 0)) best[own] = place;
+      if (here < room[i]!) room[i] = here;
+      if (own >= 0 && own < count && room[i]! > room[best[own]!]!) best[own] = i;
     }
   }
-  return best;
+  return Array.from(best, (i) => {
+    // No segment has the border's room of 0.
+    if (room[i] === 0) return null;
+    const [x, y] = [i % stride - 1, Math.floor(i / stride) - 1];
+    return { x: x * step, y: y * step, room: room[i]! * step };
+  });
 }
