@@ -17,6 +17,7 @@ import {
   overlay,
   OvsError,
   type Ovsnet,
+  readAll,
   segments,
   vocabulary,
 } from "@ovstage/ovstage";
@@ -79,13 +80,13 @@ export function segmentationHandler(
     // Who hangs up is not worked for any more.
     const { signal } = request;
     using result = await ovsnet.run({ image, vocabulary: words }, { signal });
-    const { labels, scores } = result.outputs.segmentation;
+    const { segmentation } = result.outputs;
+    const [labels, scores] = await readAll([segmentation.labels, segmentation.scores]);
     const { width, height } = image;
-    const map = { width, height, labels: await labels.read(), scores: await scores.read() };
-    const found = segments(map, names);
+    const found = segments({ width, height, labels, scores }, names);
     if (!request.headers.get("accept")?.includes("image/png")) return Response.json(found);
     const colours = classColours(names.length, found.map(({ index }) => index));
-    const { rgb } = overlay(image, map.labels, colours);
+    const { rgb } = overlay(image, labels, colours);
     const png = await sharp(rgb, { raw: { width, height, channels: 3 } }).png().toBuffer();
     return new Response(new Uint8Array(png), { headers: { "content-type": "image/png" } });
   }

@@ -24,6 +24,7 @@ import {
   Pipeline,
   type PipelineResult,
   queryFuser,
+  readAll,
   type Rgb,
   segments,
   semanticSegmenter,
@@ -177,11 +178,11 @@ export class Session {
     ran.push(...result.timings);
 
     const { segmentation } = result.outputs;
-    const labels = Int32Array.from(await segmentation.labels.read());
-    const scores = await segmentation.scores.read();
+    const [found, scores] = await readAll([segmentation.labels, segmentation.scores]);
+    const labels = Int32Array.from(found);
     const { width, height } = picture;
-    const found = segments({ width, height, labels, scores }, settings.names);
-    const colours = classColours(settings.names.length, found.map(({ index }) => index));
+    const listed = segments({ width, height, labels, scores }, settings.names);
+    const colours = classColours(settings.names.length, listed.map(({ index }) => index));
     this.#last?.result.dispose();
     this.#last = { result, settings, labels, colours, picture, rank: null };
     const places = labelPlaces(labels, width, height, settings.names.length);
@@ -191,7 +192,7 @@ export class Session {
       width,
       height,
       labels: labels.slice(),
-      segments: found.map((segment): FoundSegment => ({
+      segments: listed.map((segment): FoundSegment => ({
         ...segment,
         colour: toHex(colours[segment.index]!),
         place: places[segment.index] ?? null,
@@ -260,10 +261,11 @@ export class Session {
   ): Promise<RankInput> {
     const [numMasks, maskHeight, maskWidth] = maskLogits.shape as [number, number, number];
     const numClasses = logits.shape[1]! - (hasVoid ? 1 : 0);
+    const [ofPixels, classLogits] = await readAll([maskLogits, logits]);
     return {
-      maskLogits: await maskLogits.read(),
+      maskLogits: ofPixels,
       probabilities: classProbabilities(
-        { classLogits: await logits.read(), numMasks, numClasses, hasVoid },
+        { classLogits, numMasks, numClasses, hasVoid },
         new Float32Array(numMasks * numClasses),
       ),
       numMasks,
