@@ -69,6 +69,25 @@ export function symmetricContrast(
   return ops.mul(ops.reduceSum(agreement), -0.5 / Number(logits.shape[0]));
 }
 
+/**
+ * Contrast of pictures with other drawings of the same thing (Khosla et al., 2020).
+ *
+ * @param pictures n×D unit rows.
+ * @param targets n×n: each picture's twins, as shares.
+ * @param scale The inverse temperature.
+ */
+export function twinContrast(pictures: Value, targets: Value, scale: Value): Value {
+  const count = Number(pictures.shape[0]);
+  // No picture is its own twin.
+  const self = pictures.graph.constant(
+    Float32Array.from({ length: count * count }, (_, i) => i % (count + 1) === 0 ? -1e4 : 0),
+    [count, count],
+  );
+  const likeness = ops.mul(ops.matMul(pictures, ops.transpose(pictures, [1, 0])), scale);
+  const twins = ops.logSoftmax(ops.add(likeness, self), 1);
+  return ops.mul(ops.reduceSum(ops.mul(targets, twins)), -1 / count);
+}
+
 /** Mosaics that are computed at once. */
 const mosaicsOf = ({ batch, microBatches }: ClipConfig) => batch / microBatches;
 
@@ -120,17 +139,7 @@ function clipLoss(scope: ParameterScope, config: ClipConfig, statistics: "batch"
   const scale = scaleOf("logScale");
   const logits = ops.mul(ops.matMul(pictures, ops.transpose(texts, [1, 0])), scale);
   const contrast = symmetricContrast(logits, captionTargets, pictureTargets);
-  // No picture is its own twin.
-  const self = graph.constant(
-    Float32Array.from({ length: pairs * pairs }, (_, i) => i % (pairs + 1) === 0 ? -1e4 : 0),
-    [pairs, pairs],
-  );
-  const likeness = ops.mul(
-    ops.matMul(pictures, ops.transpose(pictures, [1, 0])),
-    scaleOf("twinLogScale"),
-  );
-  const twins = ops.logSoftmax(ops.add(likeness, self), 1);
-  const twin = ops.mul(ops.reduceSum(ops.mul(twinTargets, twins)), -1 / pairs);
+  const twin = twinContrast(pictures, twinTargets, scaleOf("twinLogScale"));
   const loss = ops.add(contrast, ops.mul(twin, config.loss.twins));
   return { loss, contrast, twin, scale, logits, mean, variance };
 }
@@ -291,7 +300,7 @@ export async function trainClip(config: ClipConfig, options: RunOptions = {}): P
 }
 
 /** The parameters with the batch normalisation made part of the projection into the joint space. */
-function withStatistics(
+export function withStatistics(
   params: Float32Array,
   layout: ParameterLayout,
   { network: { image: { widths: [, wide] }, jointSize } }: ClipConfig,
@@ -335,23 +344,31 @@ export async function exportClip(dir: string): Promise<ClipModels> {
   const towers = towersOf(config);
   const params = withStatistics(trained, layout, config);
 
-  const image = new Graph("image_encoder");
-  const outputs = imageEncoder(
-    layout.scopeWith(image, params).scope("image"),
-    image.input("image", ["B", 3, "H", "W"]),
-    towers.image,
-  );
-  for (const [name, value] of Object.entries(outputs)) image.output(name, value);
-
   const logScale = layout.find("logScale", [1]);
   const { maxLength } = towers.text;
   return {
-    imageEncoder: image.toOnnx({ parameterStorage: "float16" }),
+    imageEncoder: exportImageEncoder(layout, params, towers.image),
     textEncoder: exportTextEncoder(layout, params, towers.text),
     tokenizer: readFileSync(tokenizerFile(dir), "utf8"),
     maxLength,
     logitScale: Math.exp(Math.min(params[logScale.offset]!, Math.log(100))),
   };
+}
+
+/** An image tower as an ONNX file, with the number and size of images left open. */
+export function exportImageEncoder(
+  layout: ParameterLayout,
+  params: Float32Array,
+  config: ImageEncoderConfig,
+): Uint8Array {
+  const graph = new Graph("image_encoder");
+  const outputs = imageEncoder(
+    layout.scopeWith(graph, params).scope("image"),
+    graph.input("image", ["B", 3, "H", "W"]),
+    config,
+  );
+  for (const [name, value] of Object.entries(outputs)) graph.output(name, value);
+  return graph.toOnnx({ parameterStorage: "float16" });
 }
 
 /** A text tower as an ONNX file, with the number of texts left open. */

@@ -143,12 +143,19 @@ function chooseDrawings(
   universe: readonly EmojiCategory[],
   rng: Rng,
 ): Drawing[] {
-  const drawings: Drawing[] = Array.from(
-    { length: count },
-    () => rng.uniform() < bareShare ? null : undefined!,
-  );
+  const bare: null[] = [];
+  for (let i = 0; i < count; i++) if (rng.uniform() < bareShare) bare.push(null);
+  return rng.shuffle([...choosePairs(count - bare.length, universe, rng), ...bare]);
+}
+
+/** Drawings of categories, each by two hands, one pair after the other. */
+export function choosePairs(
+  count: number,
+  universe: readonly EmojiCategory[],
+  rng: Rng,
+): Exclude<Drawing, null>[] {
   const chosen = new Set<number>();
-  const pairs = Math.ceil(drawings.filter((drawing) => drawing !== null).length / 2);
+  const pairs = Math.ceil(count / 2);
   // A third of them in families; where the universe is small, some come twice.
   for (
     let tries = 0;
@@ -160,14 +167,13 @@ function chooseDrawings(
     for (let i = 0; i < run && chosen.size < pairs; i++) chosen.add((first + i) % universe.length);
   }
   const categories = [...chosen];
-  const queue: Drawing[] = [];
+  const queue: Exclude<Drawing, null>[] = [];
   for (let i = 0; queue.length < 2 * pairs; i++) {
     const category = universe[categories[i % categories.length]!]!;
     const [one, other] = rng.shuffle([...trainingStyles]);
     queue.push({ category, style: one! }, { category, style: other! });
   }
-  const filled = queue.slice(0, drawings.filter((drawing) => drawing !== null).length);
-  return rng.shuffle([...filled, ...drawings.filter((drawing) => drawing === null)]);
+  return queue.slice(0, count);
 }
 
 interface Square {
@@ -248,7 +254,7 @@ function shade(size: number, rng: Rng): Uint8Array {
 }
 
 /** Weights by how much of a cell is covered; false where nothing is. */
-function poolUnder(coverage: Float32Array, row: Float32Array): boolean {
+export function poolUnder(coverage: Float32Array, row: Float32Array): boolean {
   const step = mosaicSize / mosaicGrid;
   let sum = 0;
   for (let y = 0, i = 0; y < mosaicSize; y++) {

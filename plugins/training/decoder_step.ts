@@ -18,11 +18,12 @@ import {
   ProxyGraph,
   type TowerSizes,
 } from "./decoder_loss.ts";
+import { embedNames } from "./embed_names.ts";
 import { KernelLosses } from "./kernel_losses.ts";
 import { pointCounts, uniformPoints } from "./point_sampling.ts";
 import { drawProxies, type Proxies } from "./proxies.ts";
 import { type SegmentBatch, sliceBatch } from "./segment_batches.ts";
-import { embedNames, type Towers } from "./towers.ts";
+import type { Towers } from "./towers.ts";
 import type { OvsnetConfig } from "./train_config.ts";
 import type { StepResult } from "./trainer.ts";
 

@@ -18,7 +18,8 @@ import type { SpriteSource } from "../datasets/emoji_scenes/sprites.ts";
 import { renderStuff, stuffCategories } from "../datasets/emoji_scenes/textures.ts";
 import { emojiUniverse, type Style, trainingStyles } from "../datasets/emoji_scenes/universe.ts";
 import { mosaicGrid, mosaicSize } from "./clip_batches.ts";
-import { embedNames, type Towers } from "./towers.ts";
+import { embedNames } from "./embed_names.ts";
+import type { Towers } from "./towers.ts";
 import { writePlanes } from "./pixel_planes.ts";
 
 /** Scenes to evaluate on. */

@@ -22,6 +22,7 @@ import { openTowers } from "./towers.ts";
 
 const clipDir = "runs/clip";
 const clipTextDir = "runs/clip-text";
+const clipImageDir = "runs/clip-image";
 const ovsnetDir = "runs/ovsnet";
 const models = new URL("../../models/", import.meta.url);
 
@@ -39,11 +40,11 @@ async function exportModels(): Promise<void> {
   }
 }
 
-/** Of both text towers, where there are both. */
+/** Of the towers after each of CLIP's stages, as far as they are there. */
 async function evaluateClip(): Promise<void> {
   const engine = await ortNodeEngine();
   const sprites = await SpriteStore.open();
-  for (const dir of [clipDir, clipTextDir]) {
+  for (const dir of [clipDir, clipTextDir, clipImageDir]) {
     if (new CheckpointFolder(dir).steps().length === 0) continue;
     const towers = await openTowers(dir);
     for (const style of styles) {
@@ -72,6 +73,7 @@ async function evaluateOvsnet(): Promise<void> {
 const stages: Record<string, () => Promise<void> | void> = {
   clip: recipe("clip"),
   "clip-text": recipe("clip_text"),
+  "clip-image": recipe("clip_image"),
   "clip-evaluate": evaluateClip,
   ovsnet: recipe("ovsnet"),
   export: exportModels,

@@ -27,6 +27,10 @@ export interface PicturePlace {
   readonly scale: number;
   /** Whether the drawing may be mirrored; not where another name names what would be seen. */
   readonly mirror: boolean;
+  /** The most that the drawing may be turned either way, in radians; 0.3 where left out. */
+  readonly turn?: number;
+  /** Where its shadow falls, in pixels, and how much light it takes; none where left out. */
+  readonly shadow?: { readonly dx: number; readonly dy: number; readonly strength: number };
 }
 
 /** One mip level of a drawing with its lines. */
@@ -146,7 +150,8 @@ export function drawPicture(
   coverage.fill(0);
   const { size, rgba, lines } = levelFor(sprite, place.scale);
   const { matrix: m, offset } = drawColours(rng);
-  const [sin, cos] = sinCos(rng.uniform(-0.3, 0.3));
+  const { turn = 0.3, shadow } = place;
+  const [sin, cos] = sinCos(rng.uniform(-turn, turn));
   const flip = rng.uniform() < 0.5 && place.mirror ? -1 : 1;
   const stretch = rng.uniform(0.87, 1.15);
   const outlined = rng.uniform() < 0.5;
@@ -158,7 +163,8 @@ export function drawPicture(
 
   const kv = size / place.scale;
   const ku = flip * kv / stretch;
-  const reach = 0.5 * place.scale * Math.max(1, stretch) * (Math.abs(sin) + Math.abs(cos)) + 1;
+  const near = 0.5 * place.scale * Math.max(1, stretch) * (Math.abs(sin) + Math.abs(cos)) + 1;
+  const reach = near + (shadow ? Math.max(Math.abs(shadow.dx), Math.abs(shadow.dy)) : 0);
   const [left, right] = [
     Math.max(0, Math.floor(place.x - reach)),
     Math.min(side - 1, place.x + reach),
@@ -169,7 +175,17 @@ export function drawPicture(
   ];
   for (let y = top; y <= bottom; y++) {
     for (let x = left; x <= right; x++) {
+      const pixel = y * side + x;
       const [dx, dy] = [x + 0.5 - place.x, y + 0.5 - place.y];
+      if (shadow !== undefined) {
+        const [sx, sy] = [dx - shadow.dx, dy - shadow.dy];
+        const u = Math.round((cos * sx + sin * sy) * ku + size / 2 - 0.5);
+        const v = Math.round((cos * sy - sin * sx) * kv + size / 2 - 0.5);
+        if (u >= 0 && v >= 0 && u < size && v < size) {
+          const light = 1 - shadow.strength * rgba[(v * size + u) * 4 + 3]! / 255;
+          for (let c = 0; c < 3; c++) planes[c * plane + pixel]! *= light;
+        }
+      }
       const u = (cos * dx + sin * dy) * ku + size / 2 - 0.5;
       const v = (cos * dy - sin * dx) * kv + size / 2 - 0.5;
       if (u < 0 || v < 0 || u >= size - 1 || v >= size - 1) continue;
@@ -187,7 +203,6 @@ export function drawPicture(
       const covered = alpha + (1 - alpha) * drawn;
       if (covered < 0.004) continue;
       const [r, g, b] = [read(0), read(1), read(2)];
-      const pixel = y * side + x;
       coverage[pixel] = covered;
       for (let c = 0; c < 3; c++) {
         let value = m[c * 3]! * r + m[c * 3 + 1]! * g + m[c * 3 + 2]! * b + offset * alpha;

@@ -6,6 +6,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { exportClip, trainClip } from "./clip.ts";
+import { exportClipImage, trainClipImage } from "./clip_image.ts";
 import { exportClipText, trainClipText } from "./clip_text.ts";
 import { exportFiles, exportOvsnet, towerFiles, trainOvsnet } from "./ovsnet.ts";
 import { writeFileAtomically } from "./run_files.ts";
@@ -31,6 +32,8 @@ export async function runTraining(
     ? await trainClip(config, options)
     : config.stage === "clip-text"
     ? await trainClipText(config, options)
+    : config.stage === "clip-image"
+    ? await trainClipImage(config, options)
     : await trainOvsnet(config, options);
   if (result.finished) {
     const folder = join(config.out, "models");
@@ -45,6 +48,7 @@ export async function runTraining(
 async function modelFiles({ stage, out }: TrainConfig): Promise<Record<string, Uint8Array>> {
   if (stage === "clip") return towerFiles(await exportClip(out));
   if (stage === "clip-text") return towerFiles(await exportClipText(out));
+  if (stage === "clip-image") return towerFiles(await exportClipImage(out));
   const { towers, models } = await exportOvsnet(out);
   return { ...towerFiles(towers), ...exportFiles(models) };
 }

@@ -8,13 +8,10 @@ import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { ModelError } from "../../lib/errors.ts";
-import type { Engine } from "../../lib/runtime.ts";
-import type { HostTensor } from "../../lib/tensor.ts";
-import { BpeTokenizer } from "../../lib/text/bpe.ts";
 import { modelSource } from "../methods/open_pipeline.ts";
-import { ortNodeEngine } from "../runtimes/ort_node.ts";
 import { CheckpointFolder } from "./checkpoint.ts";
 import { exportClip } from "./clip.ts";
+import { exportClipImage } from "./clip_image.ts";
 import { exportClipText } from "./clip_text.ts";
 import { runStage } from "./open_run.ts";
 
@@ -34,7 +31,8 @@ export interface Towers {
 const defaultMaxLength = 24;
 
 /**
- * Opens the towers of a run of stage "clip" or "clip-text", of a folder with model files, or those of this package.
+ * Opens the towers of a run of stage "clip", "clip-text" or "clip-image", of a folder with model
+ * files, or those of this package.
  *
  * @param encoder A folder, or "shipped".
  * @throws {ModelError} If the folder holds neither.
@@ -42,8 +40,14 @@ const defaultMaxLength = 24;
 export async function openTowers(encoder: string): Promise<Towers> {
   const isRun = encoder !== "shipped" && new CheckpointFolder(encoder).steps().length > 0;
   if (isRun) {
-    const stage = await runStage(encoder);
-    return stage === "clip-text" ? await exportClipText(encoder) : await exportClip(encoder);
+    switch (await runStage(encoder)) {
+      case "clip-text":
+        return await exportClipText(encoder);
+      case "clip-image":
+        return await exportClipImage(encoder);
+      default:
+        return await exportClip(encoder);
+    }
   }
   if (encoder !== "shipped" && !existsSync(join(encoder, "image_encoder.onnx"))) {
     throw new ModelError(
@@ -66,18 +70,4 @@ export async function openTowers(encoder: string): Promise<Towers> {
 export function towersFingerprint({ imageEncoder, textEncoder, tokenizer }: Towers): string {
   const hash = createHash("sha256").update(imageEncoder).update(textEncoder).update(tokenizer);
   return hash.digest("hex").slice(0, 16);
-}
-
-/** The embeddings of names by the text tower, C×D. */
-export async function embedNames(
-  towers: Towers,
-  names: readonly string[],
-  engine?: Engine,
-): Promise<HostTensor<"float32">> {
-  const session = await (engine ?? await ortNodeEngine({ threads: 2 })).load(towers.textEncoder);
-  const tokenizer = BpeTokenizer.fromJSON(JSON.parse(towers.tokenizer));
-  const batch = tokenizer.encodeBatch(names, towers.maxLength);
-  const { embeddings } = await session.run({ tokens: batch.tokens, mask: batch.mask });
-  await session.dispose();
-  return embeddings as HostTensor<"float32">;
 }

@@ -118,6 +118,22 @@ const clipText = z.strictObject({
   validation: validation(1, "not used"),
 });
 
+const clipImage = z.strictObject({
+  stage: z.literal("clip-image").describe(
+    "the image tower alone, against finished texts, on pictures that are in each other's way",
+  ),
+  ...common,
+  microBatches: z.literal(1).default(1).describe("always 1: a batch is one contrast"),
+  batch: count.describe("crowds in a batch, of 9 pictures over 2 grounds each"),
+  clip: z.string().min(1).describe('folder of a run of stage "clip-text"'),
+  loss: z.strictObject({
+    twins: weight.default(1).describe(
+      "weight of the contrast between drawings of the same thing by different hands",
+    ),
+  }).prefault({}).describe("cross-entropy among all names"),
+  validation: validation(1, "not used"),
+});
+
 const segments = {
   size: z.int().min(32).max(4096).default(128).describe(
     "side of a training image in pixels, a multiple of 16",
@@ -181,7 +197,7 @@ const ovsnet = z.strictObject({
   ...common,
   batch: count.describe("images in a batch"),
   encoder: z.string().min(1).default("shipped").describe(
-    'the towers: folder of a run of stage "clip", folder of model files, or "shipped"',
+    'the towers: folder of a run of one of CLIP\'s stages, folder of model files, or "shipped"',
   ),
   data: z.discriminatedUnion("kind", [emojiScenes, folder]).describe("what is trained on"),
   network: z.strictObject({
@@ -217,16 +233,18 @@ const ovsnet = z.strictObject({
 });
 
 /** The schema of a run. */
-export const trainSchema = z.discriminatedUnion("stage", [clip, clipText, ovsnet]);
+export const trainSchema = z.discriminatedUnion("stage", [clip, clipText, clipImage, ovsnet]);
 
 /** A run of the stage "clip", with every field filled in. */
 export type ClipConfig = z.output<typeof clip>;
 /** A run of the stage "clip-text", with every field filled in. */
 export type ClipTextConfig = z.output<typeof clipText>;
+/** A run of the stage "clip-image", with every field filled in. */
+export type ClipImageConfig = z.output<typeof clipImage>;
 /** A run of the stage "ovsnet", with every field filled in. */
 export type OvsnetConfig = z.output<typeof ovsnet>;
 /** A run of any stage, with every field filled in. */
-export type TrainConfig = ClipConfig | ClipTextConfig | OvsnetConfig;
+export type TrainConfig = ClipConfig | ClipTextConfig | ClipImageConfig | OvsnetConfig;
 /** A run as people write it: fields with a default may be left out. */
 export type TrainConfigInput = z.input<typeof trainSchema>;
 /** Rendered scenes as training data. */
@@ -262,7 +280,7 @@ function* relations(config: TrainConfig): Generator<string> {
       yield `schedule[${i}].final is ${final}; it must be at most its peak, ${peak}`;
     }
   }
-  if (config.stage === "clip-text") return;
+  if (config.stage === "clip-text" || config.stage === "clip-image") return;
   const towers = config.stage === "clip"
     ? { "network.text": config.network.text }
     : { network: config.network };

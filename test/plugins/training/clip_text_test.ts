@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { ModelError } from "../../../lib/errors.ts";
 import { trainClip } from "../../../plugins/training/clip.ts";
 import { exportClipText, trainClipText } from "../../../plugins/training/clip_text.ts";
+import { embedNames } from "../../../plugins/training/embed_names.ts";
 import { readMetrics } from "../../../plugins/training/metrics_log.ts";
-import { embedNames, openTowers } from "../../../plugins/training/towers.ts";
+import { openTowers } from "../../../plugins/training/towers.ts";
 import { type ClipTextConfig, readTrainConfig } from "../../../plugins/training/train_config.ts";
 import { tinyClip } from "./tiny_runs.ts";
 

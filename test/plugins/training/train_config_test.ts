@@ -32,10 +32,10 @@ function faultOf(document: unknown): string {
 Deno.test("configs: every fault names the field, its value and what would be right", () => {
   const cases: [unknown, RegExp][] = [
     [5, /the document is 5; it must be an object of stage "clip", or .* "ovsnet"/],
-    [{}, /stage is missing; it must be one of "clip", "clip-text", "ovsnet"/],
+    [{}, /stage is missing; it must be one of "clip", "clip-text", "clip-image", "ovsnet"/],
     [
       { ...clip, stage: "clpi" },
-      /stage is "clpi"; it must be one of "clip", "clip-text", "ovsnet"/,
+      /stage is "clpi"; it must be one of "clip", "clip-text", "clip-image", "ovsnet"/,
     ],
     [{ ...clip, sed: 1 }, /there is no field sed; did you mean "seed"\?/],
     [{ ...clip, seed: -1 }, /seed is -1; it must be a whole number at least 0/],
