@@ -25,7 +25,8 @@ async function encode({ width, height, rgb }: Image): Promise<Uint8Array> {
   const sharp = await importSharp();
   const small = sharp(rgb, { raw: { width, height, channels: 3 }, limitInputPixels: false })
     .resize({ width: mostPixels, height: mostPixels, fit: "inside", withoutEnlargement: true });
-  return new Uint8Array(await small.webp({ quality: 90 }).toBuffer());
+  // Few of the pictures are kept: a twentieth more bytes for a third of the time.
+  return new Uint8Array(await small.webp({ quality: 90, effort: 0 }).toBuffer());
 }
 
 /**
