@@ -19,7 +19,7 @@ Deno.test("ovs train: help and schema", async () => {
   assert.match(help.out, /^Usage: ovs train CONFIG \[FLAGS\]/);
   for (const line of help.out.split("\n")) assert.ok(line.length <= 80, line);
   const schema = JSON.parse((await ovs("--schema")).out);
-  assert.equal(schema.oneOf.length, 3);
+  assert.equal(schema.oneOf.length, 4);
 });
 
 Deno.test("ovs train: a config becomes a run's folder, in plain lines where there is no terminal", async () => {

@@ -534,7 +534,7 @@ Deno.test("splits: one command chooses them anew by the shipped text encoder", a
           (error, stdout, stderr) => resolve({ code: error?.code ?? 0, stdout, stderr }),
         )
       );
-    const strict = await run("--same", "0.9");
+    const strict = await run("--same", "0.5");
     assert.equal(strict.code, 2);
     assert.match(
       strict.stderr,

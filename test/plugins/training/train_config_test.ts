@@ -88,12 +88,13 @@ Deno.test("configs: what is read reads as itself again", () => {
 
 Deno.test("recipes: they are whole, and their schedules are those that were chosen", () => {
   const folder = new URL("../../../models/recipes/", import.meta.url);
-  const stages = ["clip.json", "clip_text.json", "ovsnet.json"];
+  const stages = ["clip.json", "clip_image.json", "clip_text.json", "ovsnet.json"];
   assert.deepEqual(readdirSync(folder).sort(), ["ablation.json", ...stages]);
   const read = (name: string) =>
     parseTrainConfig(readFileSync(new URL(name, folder), "utf8"), name);
   assert.equal(totalSteps(read("clip.json")), 8000);
   assert.equal(totalSteps(read("clip_text.json")), 1500);
+  assert.equal(totalSteps(read("clip_image.json")), 3000);
   const ovsnet = read("ovsnet.json");
   assert.equal(totalSteps(ovsnet), 8000);
   const rate = scheduleOf(ovsnet.schedule);
