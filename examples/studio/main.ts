@@ -111,12 +111,12 @@ function lambdaValue(): number {
   return Number((10 ** lambda.valueAsNumber).toPrecision(2));
 }
 
-/** Segments what is on the page; called at every change. */
-function segment(): void {
+/** Segments what is on the page; called at every change, those of a slider among them. */
+function segment(isSliding = false): void {
   const { picture } = viewer;
   if (picture !== null && chips.names.length > 0) {
     performance.mark("studio:asked");
-    return segmenting.segment(picture.picture, settings());
+    return segmenting.segment(picture.picture, settings(), isSliding);
   }
   segmenting.cancel();
   viewer.clear();
@@ -136,7 +136,7 @@ function show(result: SegmentedPicture): void {
   }
   showStages(result.stages, result.milliseconds);
   inspector.refresh();
-  for (const button of exports) button.disabled = false;
+  for (const button of exports) button.disabled = result.isDraft;
   performance.mark("studio:shown", { detail: { milliseconds: result.milliseconds } });
 }
 
@@ -231,7 +231,7 @@ function listenForSettings(): void {
   for (const control of [omega, lambda, byId("fusers", HTMLFieldSetElement)]) {
     control.addEventListener("input", () => {
       update();
-      segment();
+      segment(control instanceof HTMLInputElement);
     });
   }
   update();

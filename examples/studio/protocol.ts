@@ -36,9 +36,12 @@ export interface Settings {
 export interface Requests {
   /** Acquires the device, fetches the models and opens the stages. */
   open: { ask: { device: DeviceRequest }; answer: OpenedDevice };
-  /** Segments; `picture` is left out where the worker has it already. */
+  /**
+   * Segments; `picture` is left out where the worker has it already. With `mayBeDraft` a coarse
+   * result is welcome where the whole takes long.
+   */
   segment: {
-    ask: { pictureKey: number; picture?: Picture; settings: Settings };
+    ask: { pictureKey: number; picture?: Picture; settings: Settings; mayBeDraft: boolean };
     answer: SegmentedPicture;
   };
   /** Ranks the classes at one pixel of the last result. */
@@ -131,6 +134,8 @@ export interface SegmentedPicture {
   readonly pictureKey: number;
   /** Under which settings. */
   readonly settings: Settings;
+  /** Whether it was labelled at the masks' own size and enlarged. */
+  readonly isDraft: boolean;
   /** Columns. */
   readonly width: number;
   /** Rows. */

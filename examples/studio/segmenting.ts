@@ -34,8 +34,11 @@ export interface SegmentingEvents {
 interface Wanted {
   readonly picture: Picture;
   readonly settings: Settings;
+  readonly mayBeDraft: boolean;
 }
 
+/** After so many milliseconds without a change a draft is replaced by the whole. */
+const restful = 150;
 /** Losses within this many milliseconds are counted together. */
 const patience = 60_000;
 const maxLosses = 3;
@@ -51,6 +54,7 @@ export class Segmenting {
   #next: Wanted | null = null;
   #last: Wanted | null = null;
   #losses: number[] = [];
+  #refining: ReturnType<typeof setTimeout> | undefined;
 
   /** Nothing happens before `start`. */
   constructor(events: SegmentingEvents) {
@@ -64,7 +68,8 @@ export class Segmenting {
     this.#isOpen = false;
     this.#isWorking = false;
     this.#sentKey = 0;
-    this.#next ??= this.#last;
+    clearTimeout(this.#refining);
+    this.#next ??= this.#last && { ...this.#last, mayBeDraft: false };
     const link: WorkerLink = new WorkerLink({
       onProgress: (text, share) => this.#events.onProgress(text, share),
       onGone: (text, isGpu) => this.#recover(text, isGpu),
@@ -75,14 +80,20 @@ export class Segmenting {
     this.#open(link).catch((error) => this.#fail(error));
   }
 
-  /** Asks for a segmentation; it takes the place of any that has not begun. */
-  segment(picture: Picture, settings: Settings): void {
-    this.#next = { picture, settings };
+  /**
+   * Asks for a segmentation; it takes the place of any that has not begun.
+   *
+   * @param mayBeDraft Whether a draft may come first, as long as more changes follow.
+   */
+  segment(picture: Picture, settings: Settings, mayBeDraft = false): void {
+    clearTimeout(this.#refining);
+    this.#next = { picture, settings, mayBeDraft };
     this.#work();
   }
 
   /** Forgets what is wanted: there is nothing to segment by. */
   cancel(): void {
+    clearTimeout(this.#refining);
     this.#next = this.#last = null;
   }
 
@@ -122,14 +133,14 @@ export class Segmenting {
     this.#events.onBusy(true);
     this.#next = null;
     this.#last = wanted;
-    const { picture, settings } = wanted;
-    const ask = { pictureKey: picture.key, settings };
+    const { picture, settings, mayBeDraft } = wanted;
+    const ask = { pictureKey: picture.key, settings, mayBeDraft };
     const isSent = this.#sentKey === picture.key;
     this.#sentKey = picture.key;
     link.request("segment", isSent ? ask : { ...ask, picture }).then((result) => {
       // Cancelled in the meantime?
       if (this.#last !== null) this.#events.onResult(result);
-      this.#rest(link);
+      this.#rest(link, result.isDraft);
     }, (error) => {
       if (error instanceof RequestFailure && error.code !== "DEFECT") {
         this.#events.onTrouble({ text: error.message, goesOn: true });
@@ -138,11 +149,13 @@ export class Segmenting {
     });
   }
 
-  #rest(link: WorkerLink): void {
+  #rest(link: WorkerLink, isDraft = false): void {
     if (link !== this.#link) return;
     this.#isWorking = false;
-    if (this.#next === null) this.#events.onBusy(false);
-    else this.#work();
+    if (this.#next !== null) return this.#work();
+    if (!isDraft || this.#last === null) return this.#events.onBusy(false);
+    const { picture, settings } = this.#last;
+    this.#refining = setTimeout(() => this.segment(picture, settings), restful);
   }
 
   #fail(error: Error): void {

@@ -36,6 +36,7 @@ import {
   toHex,
   vocabulary,
 } from "@ovstage/ovstage";
+import { enlarge } from "./enlarge.ts";
 import { paintLayers } from "./paint_layers.ts";
 import type {
   FoundSegment,
@@ -67,6 +68,14 @@ interface Kept<Name extends SlotName> {
   readonly result: PipelineResult<Name>;
 }
 
+/** How {@linkcode Session.segment} goes about it. */
+export interface SegmentOptions {
+  /** From how many milliseconds for a whole result on a draft is welcome; never if left out. */
+  readonly draftFrom?: number;
+  /** Called when a stage begins. */
+  onStage?(role: string): void;
+}
+
 /** OVSNet on one device, for one picture at a time. */
 export class Session {
   readonly #device: Device;
@@ -74,6 +83,8 @@ export class Session {
   readonly #words: Pipeline<"vocabulary", SlotName>;
   readonly #ends: Ends;
   #fuser: { key: string; stage: Fuser } | null = null;
+  /** What the last whole result took from the fuser on, in milliseconds. */
+  #wholeTook = 0;
   #seen: Kept<(typeof seenSlots)[number]> | null = null;
   #read: Kept<"text"> | null = null;
   #last: {
@@ -125,17 +136,16 @@ export class Session {
   /**
    * Segments, and computes only what the change since the last call asks for.
    *
-   * @param onStage Called when a stage begins.
    * @throws {InputError} If a class is blank or there twice.
    * @throws {DeviceLostError} If the device went away.
    */
   async segment(
     picture: Picture,
     settings: Settings,
-    onStage: (role: string) => void,
+    { draftFrom = Infinity, onStage }: SegmentOptions = {},
   ): Promise<SegmentedPicture> {
     const started = performance.now();
-    const options = { onProgress: ({ role }: { role: string }) => onStage(role) };
+    const options = { onProgress: ({ role }: { role: string }) => onStage?.(role) };
     const words = vocabulary(settings.names);
     const ran: StageTiming[] = [];
 
@@ -159,6 +169,17 @@ export class Session {
       };
       ran.push(...result.timings);
     }
+    const seen = performance.now();
+    const isDraft = this.#wholeTook >= draftFrom;
+    const [maskHeight, maskWidth] = this.#seen.result.outputs.maskLogits.shape.slice(1) as [
+      number,
+      number,
+    ];
+    // No stage from here on looks at the pixels.
+    const frame = isDraft
+      ? { width: maskWidth, height: maskHeight, rgb: new Uint8Array(3 * maskWidth * maskHeight) }
+      : picture;
+    const replaced = this.#fuser?.stage;
     const fuser = await this.#openFuser(settings);
     const [classifier, segmenter] = this.#ends;
     const tail = new Pipeline(
@@ -166,29 +187,41 @@ export class Session {
       ["image", "vocabulary", "text", ...seenSlots],
       [],
     ).pipe(lent(fuser)).pipe(lent(classifier)).pipe(lent(segmenter));
-    const result = await tail.run(
-      {
-        image: picture,
-        vocabulary: words,
-        ...this.#read.result.outputs,
-        ...this.#seen.result.outputs,
-      },
-      { ...options, outputs: ["segmentation", "classLogits"] },
-    );
+    let result: PipelineResult<"segmentation" | "classLogits">;
+    try {
+      result = await tail.run(
+        {
+          image: frame,
+          vocabulary: words,
+          ...this.#read.result.outputs,
+          ...this.#seen.result.outputs,
+        },
+        { ...options, outputs: ["segmentation", "classLogits"] },
+      );
+    } finally {
+      // Only now: fusers that differ in ω alone have sessions in common.
+      if (replaced !== fuser) await replaced?.dispose?.();
+    }
     ran.push(...result.timings);
 
     const { segmentation } = result.outputs;
-    const [found, scores] = await readAll([segmentation.labels, segmentation.scores]);
-    const labels = Int32Array.from(found);
+    const found = await readAll([segmentation.labels, segmentation.scores]);
     const { width, height } = picture;
+    const whole = <Values extends Int32Array | Float32Array>(map: Values) =>
+      isDraft ? enlarge(map, [maskWidth, maskHeight], [width, height]) : map;
+    const labels = whole(Int32Array.from(found[0]));
+    const scores = whole(found[1]);
     const listed = segments({ width, height, labels, scores }, settings.names);
     const colours = classColours(settings.names.length, listed.map(({ index }) => index));
     this.#last?.result.dispose();
     this.#last = { result, settings, labels, colours, picture, rank: null };
     const places = labelPlaces(labels, width, height, settings.names.length);
+    const layers = paintLayers(labels, width, height, colours);
+    if (!isDraft) this.#wholeTook = performance.now() - seen;
     return {
       pictureKey: picture.key,
       settings,
+      isDraft,
       width,
       height,
       labels: labels.slice(),
@@ -197,7 +230,7 @@ export class Session {
         colour: toHex(colours[segment.index]!),
         place: places[segment.index] ?? null,
       })),
-      ...paintLayers(labels, width, height, colours),
+      ...layers,
       stages: this.#report(ran),
       milliseconds: performance.now() - started,
     };
@@ -250,7 +283,6 @@ export class Session {
     };
     const plugin = fuserPlugins[fuser] as typeof gfaFuser;
     const stage = await openStage(plugin, options, environment) as unknown as Fuser;
-    await this.#fuser?.stage.dispose?.();
     this.#fuser = { key, stage };
     return stage;
   }

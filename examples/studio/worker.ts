@@ -18,6 +18,8 @@ interface Scope {
 const scope = globalThis as unknown as Scope;
 // Threads share memory, which only cross-origin isolated pages may.
 const threads = globalThis.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1;
+/** A change that shows within so many milliseconds needs no draft. */
+const quick = 60;
 let session: Session | null = null;
 let picture: Picture | null = null;
 
@@ -61,13 +63,14 @@ const answers: {
     const { kind, description, fallbackReason, engine } = device;
     return { kind, networks: engine.kind, description, fallbackReason, threads };
   },
-  async segment({ pictureKey, picture: sent, settings }) {
+  async segment({ pictureKey, picture: sent, settings, mayBeDraft }) {
     if (sent !== undefined) picture = sent;
     if (session === null || picture?.key !== pictureKey) {
       throw new TypeError("segment came before open or without its picture");
     }
-    return await session.segment(picture, settings, (role) => {
-      progress(stageNames[role] ?? role, null);
+    return await session.segment(picture, settings, {
+      ...(mayBeDraft && { draftFrom: quick }),
+      onStage: (role) => progress(stageNames[role] ?? role, null),
     });
   },
   async rank({ x, y, count }) {

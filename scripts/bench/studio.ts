@@ -1,5 +1,6 @@
 /**
- * How long people wait in the studio: for the first segmentation, and for a change of ω.
+ * How long people wait in the studio: for the first segmentation, for a change of ω while they slide,
+ * and until it is whole once they rest.
  *
  * @module
  */
@@ -51,7 +52,10 @@ async function open(page: Page, url: string): Promise<number> {
   return await page.evaluate(() => performance.getEntriesByName("studio:shown")[0]!.startTime);
 }
 
-/** Milliseconds from a change of ω until the frame that shows it, for each of some changes. */
+/**
+ * Milliseconds from a change of ω until the frame that shows it, for each of some changes in a row,
+ * as somebody slides.
+ */
 async function redraws(page: Page, rounds: number): Promise<number[]> {
   return await page.evaluate(async (rounds) => {
     const slider = document.querySelector<HTMLInputElement>("#omega")!;
@@ -69,6 +73,30 @@ async function redraws(page: Page, rounds: number): Promise<number[]> {
       slider.valueAsNumber = 0.1 + 0.8 * i / rounds;
       slider.dispatchEvent(new Event("input", { bubbles: true }));
       await shown;
+      times.push(performance.now() - start);
+    }
+    return times;
+  }, rounds);
+}
+
+/** Milliseconds from a single change of ω until everything is at full resolution. */
+async function settles(page: Page, rounds: number): Promise<number[]> {
+  return await page.evaluate(async (rounds) => {
+    const slider = document.querySelector<HTMLInputElement>("#omega")!;
+    const main = document.querySelector("#main")!;
+    const times: number[] = [];
+    for (let i = 0; i < rounds; i++) {
+      const start = performance.now();
+      slider.valueAsNumber = 0.1 + 0.8 * i / rounds;
+      slider.dispatchEvent(new Event("input", { bubbles: true }));
+      await new Promise<void>((resolve) => {
+        const observer = new MutationObserver(() => {
+          if (main.ariaBusy === "true") return;
+          observer.disconnect();
+          requestAnimationFrame(() => resolve());
+        });
+        observer.observe(main, { attributeFilter: ["aria-busy"] });
+      });
       times.push(performance.now() - start);
     }
     return times;
@@ -106,7 +134,9 @@ async function measure(
   }
   await redraws(page, 3);
   const words = await page.locator("#badge-text").textContent();
-  report(row("ω changed, 512×512", words!, await redraws(page, quick ? 5 : 30)));
+  report(row("ω slides, 512×512", words!, await redraws(page, quick ? 5 : 30)));
+  await page.locator('#main[aria-busy="false"]').waitFor();
+  report(row("ω changed, whole again, 512×512", words!, await settles(page, quick ? 3 : 10)));
   await context.close();
 }
 

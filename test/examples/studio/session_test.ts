@@ -1,5 +1,15 @@
 import assert from "node:assert/strict";
-import { acquireDevice, modelsAt, openOvsnet, Rng, vocabulary } from "@ovstage/ovstage";
+import {
+  acquireDevice,
+  type Device,
+  modelsAt,
+  openOvsnet,
+  openStage,
+  Rng,
+  semanticSegmenter,
+  vocabulary,
+} from "@ovstage/ovstage";
+import { enlarge } from "../../../examples/studio/enlarge.ts";
 import { Session } from "../../../examples/studio/session.ts";
 
 const names = ["dog", "guitar", "slice of pizza"];
@@ -16,17 +26,31 @@ function noise(seed: number, width: number, height: number) {
 
 Deno.test("the studio's session", async (t) => {
   await using device = await acquireDevice("cpu", { threads: 1 });
-  const session = await Session.open(
-    device,
-    modelsAt(new URL("../../../models/", import.meta.url)),
-  );
+  const models = modelsAt(new URL("../../../models/", import.meta.url));
+  let loads = 0;
+  const { kind, description, fallbackReason, gpu, engine } = device;
+  const counting: Device = {
+    ...{ kind, description, fallbackReason, gpu },
+    engine: {
+      name: engine.name,
+      kind: engine.kind,
+      load(...model) {
+        loads++;
+        return engine.load(...model);
+      },
+    },
+    assertAlive: () => device.assertAlive(),
+    dispose: () => device.dispose(),
+  };
+  const session = await Session.open(counting, models);
   const picture = noise(1, 48, 40);
   const roles: string[] = [];
+  const onStage = (role: string) => {
+    if (roles.at(-1) !== role) roles.push(role);
+  };
   const run = (changes: Partial<Parameters<Session["segment"]>[1]> = {}, of = picture) => {
     roles.length = 0;
-    return session.segment(of, { ...settings, ...changes }, (role) => {
-      if (roles.at(-1) !== role) roles.push(role);
-    });
+    return session.segment(of, { ...settings, ...changes }, { onStage });
   };
   const tail = ["fuser", "classifier", "segmenter"];
 
@@ -66,6 +90,42 @@ Deno.test("the studio's session", async (t) => {
       assert.ok(ranks[0]!.score >= ranks[1]!.score);
     }
     assert.ok(segments.length > 0);
+  });
+
+  await t.step(
+    "a draft has the masks' own size, and comes only where the whole takes long",
+    async () => {
+      const draft = await session.segment(picture, settings, { draftFrom: 0 });
+      assert.ok(draft.isDraft);
+      const words = vocabulary(names);
+      await using ovsnet = await openOvsnet({ device, omega: 0.3 });
+      using masks = await ovsnet.run({ image: picture, vocabulary: words }, {
+        outputs: ["maskLogits", "classLogits"],
+      });
+      const [height, width] = masks.outputs.maskLogits.shape.slice(1) as [number, number];
+      const segmenter = await openStage(semanticSegmenter, {}, { device, models });
+      const { segmentation } = await segmenter.run(
+        {
+          ...masks.outputs,
+          image: { width, height, rgb: new Uint8Array(3 * width * height) },
+          vocabulary: words,
+        },
+        { device, signal: new AbortController().signal, progress: () => {} },
+      );
+      await segmenter.dispose?.();
+      const labels = await segmentation.labels.read();
+      assert.deepEqual(draft.labels, enlarge(Int32Array.from(labels), [width, height], [48, 40]));
+      const whole = await session.segment(picture, settings, { draftFrom: 1e9 });
+      assert.ok(!whole.isDraft);
+      assert.deepEqual(whole.labels, (await run()).labels);
+    },
+  );
+
+  await t.step("sliding along ω loads no model again", async () => {
+    await run({ omega: 0.2 });
+    const before = loads;
+    for (const omega of [0.22, 0.25, 0.2]) await run({ omega });
+    assert.equal(loads, before);
   });
 
   await t.step("the label map is a PNG", async () => {

@@ -146,7 +146,7 @@ async function withoutGpu(t: Deno.TestContext, opened: StudioPage): Promise<void
     const models = modelsAt(new URL("../../../models/", import.meta.url));
     const session = await Session.open(device, models);
     const settings = { names, fuser: "gfa", omega: 0.1, lambda: 3 } as const;
-    const expected = await session.segment(picture, settings, () => {});
+    const expected = await session.segment(picture, settings);
     await session.dispose();
 
     const labels = await studio.save("#export-labels");
@@ -188,6 +188,8 @@ async function withoutGpu(t: Deno.TestContext, opened: StudioPage): Promise<void
     assert.ok(value > 0.7 && value < 0.9, `ω is ${value}`);
     assert.equal(await page.locator("#omega-value").textContent(), value.toFixed(2));
     assert.deepEqual(await studio.stagesRun(), tail);
+    // No draft is left standing: it could not be exported.
+    assert.ok(await page.locator("#export-labels").isEnabled());
     await page.locator("#lambda").press("ArrowRight");
     await studio.settle();
     assert.deepEqual(await studio.stagesRun(), tail);

@@ -1,0 +1,35 @@
+/**
+ * Label maps made larger.
+ *
+ * @module
+ */
+
+/** Width and height. */
+export type Size = readonly [number, number];
+
+/**
+ * Gives every pixel of a larger map the value of the one it lies in.
+ *
+ * @param map height × width values, row-major.
+ * @param to The larger size.
+ */
+export function enlarge<Values extends Int32Array | Float32Array>(
+  map: Values,
+  [fromWidth, fromHeight]: Size,
+  [width, height]: Size,
+): Values {
+  const larger = new (map.constructor as new (length: number) => Values)(width * height);
+  const columns = Int32Array.from(
+    { length: width },
+    (_, x) => Math.floor((x + 0.5) * fromWidth / width),
+  );
+  let last = -1;
+  for (let y = 0; y < height; y++) {
+    const row = Math.floor((y + 0.5) * fromHeight / height);
+    const at = y * width;
+    if (row === last) larger.copyWithin(at, at - width, at);
+    else for (let x = 0; x < width; x++) larger[at + x] = map[row * fromWidth + columns[x]!]!;
+    last = row;
+  }
+  return larger;
+}
