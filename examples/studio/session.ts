@@ -8,7 +8,6 @@ import {
   classColours,
   classProbabilities,
   clipFuser,
-  cosineClassifier,
   type Device,
   encodeLabelPng,
   gfaFuser,
@@ -24,6 +23,7 @@ import {
   Pipeline,
   type PipelineResult,
   queryFuser,
+  queryVoidClassifier,
   readAll,
   type Rgb,
   segments,
@@ -53,7 +53,7 @@ const fuserPlugins = { gfa: gfaFuser, mean: meanFuser, clip: clipFuser, query: q
 
 type Fuser = Stage<readonly ["pooled", "queryEmbeddings"], readonly ["fused"]>;
 type Ends = readonly [
-  Stage<typeof cosineClassifier.needs, typeof cosineClassifier.gives>,
+  Stage<typeof queryVoidClassifier.needs, typeof queryVoidClassifier.gives>,
   Stage<typeof semanticSegmenter.needs, typeof semanticSegmenter.gives>,
 ];
 
@@ -120,7 +120,7 @@ export class Session {
       openStage(maskDecoder, {}, environment),
       openStage(maskPooling, {}, environment),
       openStage(textEncoder, {}, environment),
-      openStage(cosineClassifier, {}, environment),
+      openStage(queryVoidClassifier, {}, environment),
       openStage(semanticSegmenter, {}, environment),
     ]);
     const sight = new Pipeline(device, ["image"], []).pipe(image).pipe(decoder).pipe(pooler);
@@ -312,13 +312,16 @@ export class Session {
   #report(ran: readonly StageTiming[]): StageReport[] {
     for (const timing of ran) this.#timings.set(timing.role, timing);
     const networks = this.#device.engine.kind === "webgpu";
+    const kernels = ["pooler", "segmenter"];
+    // Only GFA leaves the embeddings where they are, so that classifiers find them there.
+    if (this.#timings.get("fuser")?.name === "gfa") kernels.push("fuser", "classifier");
     const order = [
       imageEncoder,
       textEncoder,
       maskDecoder,
       maskPooling,
       gfaFuser,
-      cosineClassifier,
+      queryVoidClassifier,
       semanticSegmenter,
     ];
     return order.flatMap(({ role }) => {
@@ -326,8 +329,7 @@ export class Session {
       if (timing === undefined) return [];
       const onGpu = ["image-encoder", "text-encoder", "decoder"].includes(role)
         ? networks
-        : this.#device.kind === "webgpu" &&
-          (["pooler", "segmenter"].includes(role) || timing.name === "gfa");
+        : this.#device.kind === "webgpu" && kernels.includes(role);
       return [{ ...timing, ran: ran.includes(timing), device: onGpu ? "GPU" : "CPU" } as const];
     });
   }

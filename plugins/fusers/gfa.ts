@@ -3,9 +3,11 @@
  *
  * @module
  */
+import type { GpuTensor } from "../../kernels/dispatch/gpu_tensor.ts";
 import { readAll } from "../../kernels/dispatch/read_all.ts";
 import { seriesTolerance } from "../../kernels/gfa/contract.ts";
 import { Gfa } from "../../kernels/gfa/gfa.ts";
+import { gpuJoinOutputs } from "../../kernels/gfa/gpu_join_outputs.ts";
 import type { OptionSchema } from "../../lib/stages/options.ts";
 import type { StagePlugin } from "../../lib/stages/plugin.ts";
 import { float32, type Tensor } from "../../lib/tensor.ts";
@@ -27,21 +29,21 @@ export const gfaFuserOptions = {
   omega: {
     type: "number",
     description: "how far fusion goes",
-    default: 0.1,
+    default: 0.5,
     exclusiveMinimum: 0,
     exclusiveMaximum: 1,
   },
   lambda: {
     type: "number",
     description: "how sharp the affinity is",
-    default: 3,
+    default: 10,
     exclusiveMinimum: 0,
     maximum: 1e6,
   },
   output: {
     type: "string",
     description: "what is classified: fused pooled features, fused queries, or their mean",
-    default: "query",
+    default: "mean",
     enum: ["clip", "query", "mean"],
   },
   affinity: {
@@ -101,15 +103,28 @@ export const gfaFuser: StagePlugin<
     const kernel = new Gfa(device, rest.method === "steps" ? { ...rest, steps } : rest);
     return {
       async run({ pooled, queryEmbeddings }) {
-        if (output === "query" && pooled.empty instanceof EmptyMasks) {
-          // On the device nothing need be known here: cosines don't feel the length of rows.
+        if (pooled.empty instanceof EmptyMasks) {
           const { areas } = pooled.empty;
-          const fused = await kernel.run(
+          const { clip, query } = await kernel.run(
             { clip: pooled.embeddings, query: queryEmbeddings },
             areas,
           );
-          fused.clip.dispose();
-          return { fused: fused.query };
+          try {
+            if (output !== "query") {
+              await gpuJoinOutputs(
+                clip as GpuTensor<"float32">,
+                query as GpuTensor<"float32">,
+                areas,
+                output === "mean" ? 0.5 : 1,
+              );
+            }
+            return { fused: query };
+          } catch (error) {
+            query.dispose();
+            throw error;
+          } finally {
+            clip.dispose();
+          }
         }
         const empty = await pooled.empty.read();
         const rows: number[] = [];

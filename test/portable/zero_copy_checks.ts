@@ -41,10 +41,12 @@ export function zeroCopyChecks(options: AcquireOptions): Check[] {
       const variants = [
         { task: "semantic", classifier: "cosine", results: 8 * width * height },
         { task: "semantic", classifier: "query_void", results: 8 * width * height },
-        { task: "panoptic", classifier: "cosine", results: 4 * 8 * 16 * 12 },
+        { task: "semantic", classifier: "cosine", output: "clip", results: 8 * width * height },
+        { task: "semantic", classifier: "cosine", output: "query", results: 8 * width * height },
+        { task: "panoptic", classifier: "query_void", results: 4 * 8 * 16 * 12 },
       ] as const;
-      for (const { task, classifier, results } of variants) {
-        const document = ovsnetDocument({ task, classifier, inputSize: 64 });
+      for (const { task, classifier, results, ...fuser } of variants) {
+        const document = ovsnetDocument({ task, classifier, inputSize: 64, stages: { fuser } });
         await using pipeline = await openPipeline(document, { device, models });
         const segment = async (seed: number, names: readonly string[]) => {
           const output = task === "semantic" ? "segmentation" : "panoptic";

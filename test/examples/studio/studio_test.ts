@@ -145,7 +145,7 @@ async function withoutGpu(t: Deno.TestContext, opened: StudioPage): Promise<void
     await using device = await acquireDevice("cpu", { threads: 1 });
     const models = modelsAt(new URL("../../../models/", import.meta.url));
     const session = await Session.open(device, models);
-    const settings = { names, fuser: "gfa", omega: 0.1, lambda: 3 } as const;
+    const settings = { names, fuser: "gfa", omega: 0.5, lambda: 10 } as const;
     const expected = await session.segment(picture, settings);
     await session.dispose();
 
@@ -160,7 +160,7 @@ async function withoutGpu(t: Deno.TestContext, opened: StudioPage): Promise<void
     assert.equal(json.name, "a scene.json");
     const document = JSON.parse(json.bytes.toString());
     assert.deepEqual(document.classes, names);
-    assert.deepEqual(document.settings, { fuser: "gfa", omega: 0.1, lambda: 3 });
+    assert.deepEqual(document.settings, { fuser: "gfa", omega: 0.5, lambda: 10 });
     const areas = new Map<number, number>();
     for (const label of data) areas.set(label, (areas.get(label) ?? 0) + 1);
     assert.equal(document.voidArea, areas.get(255) ?? 0);
@@ -397,7 +397,7 @@ async function withGpu(t: Deno.TestContext, opened: StudioPage): Promise<void> {
       "CPU",
       "GPU",
       "GPU",
-      "CPU",
+      "GPU",
       "GPU",
     ]);
     const onGpu = await labels();
