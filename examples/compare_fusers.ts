@@ -48,7 +48,7 @@ const branch = (fuser: string): PipelineDocument => ({
   inputs: ["image", "vocabulary", ...between],
   stages: [
     { role: "fuser", name: fuser },
-    { role: "classifier", name: "cosine" },
+    { role: "classifier", name: "query_void" },
     { role: "segmenter", name: "semantic" },
   ],
 });

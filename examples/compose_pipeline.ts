@@ -11,7 +11,6 @@
 import process from "node:process";
 import {
   acquireDevice,
-  cosineClassifier,
   defineStage,
   float32,
   gfaFuser,
@@ -22,6 +21,7 @@ import {
   openAll,
   openStage,
   pipeline,
+  queryVoidClassifier,
   segments,
   semanticSegmenter,
   textEncoder,
@@ -63,7 +63,7 @@ const [encode, embed, decode, pool, fuse, classify, segment] = await openAll([
   openStage(maskDecoder, {}, environment),
   openStage(maskPooling, {}, environment),
   openStage(gfaFuser, { omega: 0.2 }, environment),
-  openStage(cosineClassifier, {}, environment),
+  openStage(queryVoidClassifier, {}, environment),
   openStage(semanticSegmenter, {}, environment),
 ]);
 await using ovsnet = pipeline(device)

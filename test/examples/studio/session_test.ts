@@ -56,7 +56,7 @@ Deno.test("the studio's session", async (t) => {
 
   await t.step("gives OVSNet's labels", async () => {
     const { labels, segments } = await run();
-    await using ovsnet = await openOvsnet({ device, omega: 0.3 });
+    await using ovsnet = await openOvsnet({ device, omega: 0.3, lambda: 3 });
     using expected = await ovsnet.run({ image: picture, vocabulary: vocabulary(names) });
     assert.deepEqual(labels, await expected.outputs.segmentation.labels.read());
     assert.equal(segments.reduce((sum, { area }) => sum + area, 0), 48 * 40);
@@ -98,7 +98,7 @@ Deno.test("the studio's session", async (t) => {
       const draft = await session.segment(picture, settings, { draftFrom: 0 });
       assert.ok(draft.isDraft);
       const words = vocabulary(names);
-      await using ovsnet = await openOvsnet({ device, omega: 0.3 });
+      await using ovsnet = await openOvsnet({ device, omega: 0.3, lambda: 3 });
       using masks = await ovsnet.run({ image: picture, vocabulary: words }, {
         outputs: ["maskLogits", "classLogits"],
       });

@@ -184,7 +184,7 @@ Deno.test("ablation: more images or another setting measures what is new, and no
   const runs: Record<string, number> = {};
   const sweeps = readTinyPlan(root).sweeps.with(0, {
     ...readTinyPlan(root).sweeps[0]!,
-    values: [0.1, 0.3, 0.9],
+    values: [0.5, 0.7, 0.9],
   });
   const { results } = (await runAblation(await open(whole, { sweeps }, runs)))!;
   assert.equal(runs["segmenter"], 2 * 5);

@@ -90,7 +90,7 @@ export function tinyPlan(root: string, out = join(root, "out")): Json {
       {
         title: "ω",
         parameter: "omega",
-        values: [0.1, 0.9],
+        values: [0.5, 0.9],
         lines: [{ label: "GFA", variant: "baseline", fusion: "gfa" }],
       },
       {
