@@ -169,7 +169,7 @@ export class Session {
       };
       ran.push(...result.timings);
     }
-    const seen = performance.now();
+    const tailStarted = performance.now();
     const isDraft = this.#wholeTook >= draftFrom;
     const [maskHeight, maskWidth] = this.#seen.result.outputs.maskLogits.shape.slice(1) as [
       number,
@@ -217,7 +217,7 @@ export class Session {
     this.#last = { result, settings, labels, colours, picture, rank: null };
     const places = labelPlaces(labels, width, height, settings.names.length);
     const layers = paintLayers(labels, width, height, colours);
-    if (!isDraft) this.#wholeTook = performance.now() - seen;
+    if (!isDraft) this.#wholeTook = performance.now() - tailStarted;
     return {
       pictureKey: picture.key,
       settings,

@@ -24,6 +24,9 @@ async function gatherRows(tensor: Tensor<"float32">, rows: readonly number[]) {
   return result;
 }
 
+/** F_C∞'s share of what is classified; the rest is F_Q∞'s. */
+const clipShare = { clip: 1, mean: 0.5, query: 0 } as const;
+
 /** Options of {@linkcode gfaFuser}. */
 export const gfaFuserOptions = {
   omega: {
@@ -100,6 +103,7 @@ export const gfaFuser: StagePlugin<
   gives: ["fused"],
   options: gfaFuserOptions,
   create({ output, steps, ...rest }, { device }) {
+    const share = clipShare[output];
     const kernel = new Gfa(device, rest.method === "steps" ? { ...rest, steps } : rest);
     return {
       async run({ pooled, queryEmbeddings }) {
@@ -110,12 +114,12 @@ export const gfaFuser: StagePlugin<
             areas,
           );
           try {
-            if (output !== "query") {
+            if (share > 0) {
               await gpuJoinOutputs(
                 clip as GpuTensor<"float32">,
                 query as GpuTensor<"float32">,
                 areas,
-                output === "mean" ? 0.5 : 1,
+                share,
               );
             }
             return { fused: query };
@@ -149,8 +153,7 @@ export const gfaFuser: StagePlugin<
           rows.forEach((n, i) => {
             for (let d = 0; d < columns; d++) {
               const at = n * columns + d;
-              const value = ofClip[i * columns + d]!;
-              result.data[at] = output === "clip" ? value : (value + result.data[at]!) / 2;
+              result.data[at] = share * ofClip[i * columns + d]! + (1 - share) * result.data[at]!;
             }
           });
           return { fused: result };

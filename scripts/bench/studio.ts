@@ -53,54 +53,34 @@ async function open(page: Page, url: string): Promise<number> {
 }
 
 /**
- * Milliseconds from a change of ω until the frame that shows it, for each of some changes in a row,
- * as somebody slides.
+ * Milliseconds from a change of ω until a frame shows it, for each of some changes in a row.
+ *
+ * @param until The next frame with a result, as somebody slides; or that with the whole one, at rest.
  */
-async function redraws(page: Page, rounds: number): Promise<number[]> {
-  return await page.evaluate(async (rounds) => {
+async function changes(page: Page, rounds: number, until: "shown" | "whole"): Promise<number[]> {
+  return await page.evaluate(async ({ rounds, until }) => {
     const slider = document.querySelector<HTMLInputElement>("#omega")!;
+    const main = document.querySelector("#main")!;
     const total = document.querySelector("#total")!;
     const times: number[] = [];
     for (let i = 0; i < rounds; i++) {
-      const shown = new Promise<void>((resolve) => {
+      const seen = new Promise<void>((resolve) => {
         const observer = new MutationObserver(() => {
+          if (until === "whole" && main.ariaBusy === "true") return;
           observer.disconnect();
           requestAnimationFrame(() => resolve());
         });
-        observer.observe(total, { childList: true });
+        if (until === "whole") observer.observe(main, { attributeFilter: ["aria-busy"] });
+        else observer.observe(total, { childList: true });
       });
       const start = performance.now();
       slider.valueAsNumber = 0.1 + 0.8 * i / rounds;
       slider.dispatchEvent(new Event("input", { bubbles: true }));
-      await shown;
+      await seen;
       times.push(performance.now() - start);
     }
     return times;
-  }, rounds);
-}
-
-/** Milliseconds from a single change of ω until everything is at full resolution. */
-async function settles(page: Page, rounds: number): Promise<number[]> {
-  return await page.evaluate(async (rounds) => {
-    const slider = document.querySelector<HTMLInputElement>("#omega")!;
-    const main = document.querySelector("#main")!;
-    const times: number[] = [];
-    for (let i = 0; i < rounds; i++) {
-      const start = performance.now();
-      slider.valueAsNumber = 0.1 + 0.8 * i / rounds;
-      slider.dispatchEvent(new Event("input", { bubbles: true }));
-      await new Promise<void>((resolve) => {
-        const observer = new MutationObserver(() => {
-          if (main.ariaBusy === "true") return;
-          observer.disconnect();
-          requestAnimationFrame(() => resolve());
-        });
-        observer.observe(main, { attributeFilter: ["aria-busy"] });
-      });
-      times.push(performance.now() - start);
-    }
-    return times;
-  }, rounds);
+  }, { rounds, until });
 }
 
 async function measure(
@@ -132,11 +112,13 @@ async function measure(
     await page.locator("#badge.gpu").waitFor();
     await page.locator('#main[aria-busy="false"]').waitFor();
   }
-  await redraws(page, 3);
+  await changes(page, 3, "shown");
   const words = await page.locator("#badge-text").textContent();
-  report(row("ω slides, 512×512", words!, await redraws(page, quick ? 5 : 30)));
+  report(row("ω slides, 512×512", words!, await changes(page, quick ? 5 : 30, "shown")));
   await page.locator('#main[aria-busy="false"]').waitFor();
-  report(row("ω changed, whole again, 512×512", words!, await settles(page, quick ? 3 : 10)));
+  report(
+    row("ω changed, whole again, 512×512", words!, await changes(page, quick ? 3 : 10, "whole")),
+  );
   await context.close();
 }
 

@@ -17,6 +17,7 @@ import { Rng } from "../../lib/rng.ts";
 import type { Device } from "../../lib/runtime.ts";
 import { float32, HostTensor, sizeOf, type Tensor } from "../../lib/tensor.ts";
 import { acquireDevice } from "../../plugins/runtimes/mod.ts";
+import { countLoads } from "../count_loads.ts";
 import { gfaCase, gfaInput, maskPoolingInput, poolingCase } from "./arbitraries.ts";
 import { float32Tolerance, laws } from "./laws.ts";
 
@@ -56,27 +57,6 @@ function cpuTest(name: string, body: (device: Device) => Promise<void>): void {
   });
 }
 
-/** The device, and how many models its engine has loaded. */
-function counting(device: Device): { device: Device; loads: () => number } {
-  let loads = 0;
-  const { engine } = device;
-  return {
-    device: {
-      ...device,
-      assertAlive: () => device.assertAlive(),
-      engine: {
-        name: engine.name,
-        kind: engine.kind,
-        load(...args) {
-          loads++;
-          return engine.load(...args);
-        },
-      },
-    },
-    loads: () => loads,
-  };
-}
-
 {
   // The laws share sessions, whose models depend on few of the options.
   const device = await acquireDevice("cpu", { threads: 1 });
@@ -94,7 +74,7 @@ function counting(device: Device): { device: Device; loads: () => number } {
 }
 
 cpuTest("one session serves inputs of all sizes", async (cpu) => {
-  const { device, loads } = counting(cpu);
+  const { device, loads } = countLoads(cpu);
   const fuser = new Gfa(device, { ...gfaCase, method: "closed" });
   for (const clips of [1, 7, 30]) {
     const out = await fuser.run(gfaInput({ ...gfaCase, clips, channels: clips }));
@@ -106,7 +86,7 @@ cpuTest("one session serves inputs of all sizes", async (cpu) => {
 });
 
 cpuTest("kernels share a session whatever their omega and lambda", async (cpu) => {
-  const { device, loads } = counting(cpu);
+  const { device, loads } = countLoads(cpu);
   const input = gfaInput(gfaCase);
   const kernels: Gfa[] = [];
   for (const [omega, lambda] of [[0.45, 2], [0.5, 9], [0.55, 0.1]] as const) {

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import {
   acquireDevice,
-  type Device,
   modelsAt,
   openOvsnet,
   openStage,
@@ -11,6 +10,7 @@ import {
 } from "@ovstage/ovstage";
 import { enlarge } from "../../../examples/studio/enlarge.ts";
 import { Session } from "../../../examples/studio/session.ts";
+import { countLoads } from "../../count_loads.ts";
 
 const names = ["dog", "guitar", "slice of pizza"];
 const settings = { names, fuser: "gfa", omega: 0.3, lambda: 3 } as const;
@@ -27,22 +27,8 @@ function noise(seed: number, width: number, height: number) {
 Deno.test("the studio's session", async (t) => {
   await using device = await acquireDevice("cpu", { threads: 1 });
   const models = modelsAt(new URL("../../../models/", import.meta.url));
-  let loads = 0;
-  const { kind, description, fallbackReason, gpu, engine } = device;
-  const counting: Device = {
-    ...{ kind, description, fallbackReason, gpu },
-    engine: {
-      name: engine.name,
-      kind: engine.kind,
-      load(...model) {
-        loads++;
-        return engine.load(...model);
-      },
-    },
-    assertAlive: () => device.assertAlive(),
-    dispose: () => device.dispose(),
-  };
-  const session = await Session.open(counting, models);
+  const counting = countLoads(device);
+  const session = await Session.open(counting.device, models);
   const picture = noise(1, 48, 40);
   const roles: string[] = [];
   const onStage = (role: string) => {
@@ -123,9 +109,9 @@ Deno.test("the studio's session", async (t) => {
 
   await t.step("sliding along ω loads no model again", async () => {
     await run({ omega: 0.2 });
-    const before = loads;
+    const before = counting.loads();
     for (const omega of [0.22, 0.25, 0.2]) await run({ omega });
-    assert.equal(loads, before);
+    assert.equal(counting.loads(), before);
   });
 
   await t.step("the label map is a PNG", async () => {

@@ -11,6 +11,9 @@ import { onGpu } from "../../kernels/on_gpu.ts";
 
 const context = { signal: new AbortController().signal, progress() {} };
 
+/** Masks, channels, and which masks are empty. */
+const cases = [[1, 3, []], [5, 70, [1, 4]], [70, 5, [0]], [3, 8, [0, 1, 2]]] as const;
+
 /** Unit rows, which are all that classifiers see of an embedding. */
 async function directions(tensor: Tensor<"float32">): Promise<number[]> {
   const data = await tensor.read();
@@ -28,13 +31,7 @@ onGpu(
     const rng = new Rng(3);
     const rows = (n: number, d: number) =>
       float32([n, d], Float32Array.from({ length: n * d }, () => rng.normal()));
-    for (
-      const [n, d, empties] of [[1, 3, []], [5, 70, [1, 4]], [70, 5, [0]], [3, 8, [
-        0,
-        1,
-        2,
-      ]]] as const
-    ) {
+    for (const [n, d, empties] of cases) {
       const [clip, query] = [rows(n, d), rows(n, d)];
       const areas = float32([n], new Float32Array(n).fill(2));
       for (const row of empties) {
