@@ -99,6 +99,17 @@ export function identityOf(config: TrainConfig, circumstances: JsonObject): Json
   return { ...Object.fromEntries(fields) as Record<string, Json>, circumstances };
 }
 
+/**
+ * What a checkpoint is of, where a config asks for what it has and more cycles after them: until then
+ * the two runs are the same.
+ */
+function extended(there: JsonObject, here: JsonObject): JsonObject {
+  const [had, wanted] = [there["schedule"], here["schedule"]];
+  if (!Array.isArray(had) || !Array.isArray(wanted)) return there;
+  const first = wanted.slice(0, had.length);
+  return JSON.stringify(first) === JSON.stringify(had) ? { ...there, schedule: wanted } : there;
+}
+
 /** The learning rates of all cycles, one after another. */
 export function scheduleOf(cycles: readonly CycleConfig[]): Schedule {
   const parts = cycles.map((cycle): Schedule => {
@@ -181,7 +192,7 @@ export async function train(run: Run, options: RunOptions = {}): Promise<RunResu
   }
   const found = await folder.newest((message) => onNote(`refused ${message}`));
   if (found !== null) {
-    checkIdentity(folder.pathOf(found.step), found.identity, identity);
+    checkIdentity(folder.pathOf(found.step), extended(found.identity, identity), identity);
     params.set(found.params);
     optimizer.restore(found.optimizer);
     done = found.step;

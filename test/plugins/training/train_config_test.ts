@@ -94,7 +94,7 @@ Deno.test("recipes: they are whole, and their schedules are those that were chos
     parseTrainConfig(readFileSync(new URL(name, folder), "utf8"), name);
   assert.equal(totalSteps(read("clip.json")), 8000);
   assert.equal(totalSteps(read("clip_text.json")), 1500);
-  assert.equal(totalSteps(read("clip_image.json")), 3000);
+  assert.equal(totalSteps(read("clip_image.json")), 8000);
   const ovsnet = read("ovsnet.json");
   assert.equal(totalSteps(ovsnet), 8000);
   const rate = scheduleOf(ovsnet.schedule);

@@ -85,6 +85,27 @@ Deno.test("trainer: wherever a run stops, it ends with the same weights and the 
     }
   }));
 
+Deno.test("trainer: a finished run goes on with more cycles as if it had had them from the start", () =>
+  withFolder(async (root) => {
+    const [short, long] = [join(root, "short"), join(root, "long")];
+    const first = { kind: "cosine", steps: 30, peak: 0.1 } as const;
+    const second = { kind: "cosine", steps: 20, peak: 0.05 } as const;
+    await train(bowl(long, { schedule: [first, second] }));
+    await train(bowl(short, { schedule: [first] }));
+    const other = bowl(short, { schedule: [{ ...first, peak: 0.2 }, second] });
+    await assert.rejects(train(other, { resume: true }), ModelError);
+    const result = await train(bowl(short, { schedule: [first, second] }), { resume: true });
+    assert.deepEqual([result.step, result.finished], [50, true]);
+    assert.deepEqual(
+      fs.readFileSync(result.checkpoint),
+      fs.readFileSync(join(long, "checkpoint-000050.safetensors")),
+    );
+    await assert.rejects(
+      train(bowl(short, { schedule: [first] }), { resume: true }),
+      /is of another run: schedule/,
+    );
+  }));
+
 Deno.test("trainer: an abort saves after the step under way", () =>
   withFolder(async (root) => {
     const stop = new AbortController();
