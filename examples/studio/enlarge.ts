@@ -13,12 +13,12 @@ export type Size = readonly [number, number];
  * @param map height × width values, row-major.
  * @param to The larger size.
  */
-export function enlarge<Values extends Int32Array | Float32Array>(
-  map: Values,
+export function enlarge(
+  map: Int32Array,
   [fromWidth, fromHeight]: Size,
   [width, height]: Size,
-): Values {
-  const larger = new (map.constructor as new (length: number) => Values)(width * height);
+): Int32Array<ArrayBuffer> {
+  const larger = new Int32Array(width * height);
   const columns = Int32Array.from(
     { length: width },
     (_, x) => Math.floor((x + 0.5) * fromWidth / width),

@@ -112,7 +112,7 @@ export interface FoundSegment {
   readonly area: number;
   /** Left, top, width, height. */
   readonly bbox: readonly [number, number, number, number];
-  /** COCO's run lengths. */
+  /** COCO's run lengths; of a draft, at the masks' size. */
   readonly mask: { readonly size: readonly [number, number]; readonly counts: string };
   /** Its colour, as CSS. */
   readonly colour: string;

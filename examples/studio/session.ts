@@ -207,15 +207,21 @@ export class Session {
     const { segmentation } = result.outputs;
     const found = await readAll([segmentation.labels, segmentation.scores]);
     const { width, height } = picture;
-    const whole = <Values extends Int32Array | Float32Array>(map: Values) =>
-      isDraft ? enlarge(map, [maskWidth, maskHeight], [width, height]) : map;
-    const labels = whole(Int32Array.from(found[0]));
-    const scores = whole(found[1]);
-    const listed = segments({ width, height, labels, scores }, settings.names);
+    const map = {
+      width: frame.width,
+      height: frame.height,
+      labels: Int32Array.from(found[0]),
+      scores: found[1],
+    };
+    const labels = isDraft
+      ? enlarge(map.labels, [map.width, map.height], [width, height])
+      : map.labels;
+    const listed = segments(map, settings.names);
     const colours = classColours(settings.names.length, listed.map(({ index }) => index));
     this.#last?.result.dispose();
     this.#last = { result, settings, labels, colours, picture, rank: null };
-    const places = labelPlaces(labels, width, height, settings.names.length);
+    const places = labelPlaces(map.labels, map.width, map.height, settings.names.length);
+    const [acrossX, acrossY] = [width / map.width, height / map.height];
     const layers = paintLayers(labels, width, height, colours);
     if (!isDraft) this.#wholeTook = performance.now() - tailStarted;
     return {
@@ -225,11 +231,21 @@ export class Session {
       width,
       height,
       labels: labels.slice(),
-      segments: listed.map((segment): FoundSegment => ({
-        ...segment,
-        colour: toHex(colours[segment.index]!),
-        place: places[segment.index] ?? null,
-      })),
+      segments: listed.map((segment): FoundSegment => {
+        const { index, area, bbox: [left, top, boxWidth, boxHeight] } = segment;
+        const place = places[index] ?? null;
+        return {
+          ...segment,
+          area: Math.round(area * acrossX * acrossY),
+          bbox: [left * acrossX, top * acrossY, boxWidth * acrossX, boxHeight * acrossY],
+          colour: toHex(colours[index]!),
+          place: place && {
+            x: Math.floor((place.x + 0.5) * acrossX),
+            y: Math.floor((place.y + 0.5) * acrossY),
+            room: place.room * Math.min(acrossX, acrossY),
+          },
+        };
+      }),
       ...layers,
       stages: this.#report(ran),
       milliseconds: performance.now() - started,

@@ -21,12 +21,12 @@ import { classificationGraph } from "./cpu_graph.ts";
 import { prunedClassification } from "./pruned.ts";
 
 /** Up to so many classes, scoring all of them as matrix products is quicker than leaving most out. */
-const graphClasses = 256;
+const graphClasses = 512;
 /**
  * N·H·W and C·H·W of what the graph takes. It holds every mask and every class at the size of the
  * image; and below the lower number, the other method is done before a session is made.
  */
-const graphElements = { least: 2 ** 20, most: 2 ** 26 };
+const graphElements = { least: 2 ** 18, most: 2 ** 26 };
 
 /** The better of the two CPU methods; see {@linkcode PixelClassification}. */
 export class CpuClassification {

@@ -106,7 +106,7 @@ export class CosineModel {
     vocabulary: VocabularySlot,
   ): Promise<HostTensor<"float32"> | GpuTensor<"float32">> {
     return this.isOnDevice(rows)
-      ? await this.deviceLogits(owner, rows, text, vocabulary)
+      ? (await this.deviceLogits(owner, [rows], text, vocabulary))[0]
       : await this.hostLogits(owner, rows, text, vocabulary);
   }
 
@@ -115,15 +115,24 @@ export class CosineModel {
     return tensor instanceof GpuTensor && tensor.gpu === this.#gpu;
   }
 
-  /** As {@linkcode CosineModel.logits}, of rows that are on the device. */
-  async deviceLogits(
+  /** As {@linkcode CosineModel.logits}, of several tensors of rows that are on the device. */
+  async deviceLogits<const Rows extends readonly GpuTensor<"float32">[]>(
     owner: string,
-    rows: GpuTensor<"float32">,
+    rows: Rows,
     text: Tensor<"float32">,
     vocabulary: VocabularySlot,
-  ): Promise<GpuTensor<"float32">> {
+  ): Promise<{ readonly [K in keyof Rows]: GpuTensor<"float32"> }> {
     const words = await this.#wordsOf(owner, text, vocabulary);
-    return await this.#onGpu!.run(rows, words, this.scale);
+    // All at once: each waits until the device says that nothing went wrong.
+    const runs = rows.map((x) => this.#onGpu!.run(x, words, this.scale));
+    try {
+      return await Promise.all(runs) as { [K in keyof Rows]: GpuTensor<"float32"> };
+    } catch (error) {
+      for (const run of await Promise.allSettled(runs)) {
+        if (run.status === "fulfilled") run.value.dispose();
+      }
+      throw error;
+    }
   }
 
   /** As {@linkcode CosineModel.logits}, in host memory, wherever the rows are. */

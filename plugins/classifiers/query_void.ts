@@ -41,8 +41,13 @@ export const queryVoidClassifier: StagePlugin<
     return {
       async run({ vocabulary, fused, queryEmbeddings, text }) {
         if (cosine.isOnDevice(fused) && cosine.isOnDevice(queryEmbeddings)) {
-          using ofQuery = await cosine.deviceLogits(owner, queryEmbeddings, text, vocabulary);
-          const logits = await cosine.deviceLogits(owner, fused, text, vocabulary);
+          const [logits, ofQuery] = await cosine.deviceLogits(
+            owner,
+            [fused, queryEmbeddings],
+            text,
+            vocabulary,
+          );
+          using _ofQuery = ofQuery;
           try {
             await gpuQueryVoid(logits, ofQuery);
             return { classLogits: { logits, hasVoid: true } };
