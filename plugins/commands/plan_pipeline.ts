@@ -41,9 +41,16 @@ export const pipelineFlags = {
     value: "NUMBER",
     description: "How sharp the affinity of the fuser gfa is, above 0.",
   },
+  classifier: {
+    value: "NAME",
+    description:
+      "How embeddings are compared with the classes: query_void (the default), cosine, " +
+      "geometric_ensemble, or one that a plugin brings.",
+  },
   pipeline: {
     value: "FILE.json",
-    description: "A pipeline document in place of OVSNet; the three flags above change its fuser.",
+    description: "A pipeline document in place of OVSNet; the four flags above change its fuser " +
+      "and its classifier.",
   },
   plugin: {
     value: "PATH",
@@ -95,6 +102,8 @@ export interface PipelineFlagValues {
   /** See {@linkcode pipelineFlags}. */
   readonly lambda?: string | undefined;
   /** See {@linkcode pipelineFlags}. */
+  readonly classifier?: string | undefined;
+  /** See {@linkcode pipelineFlags}. */
   readonly pipeline?: string | undefined;
   /** See {@linkcode pipelineFlags}. */
   readonly plugin: readonly string[];
@@ -123,8 +132,8 @@ export interface PlannedPipeline {
  *
  * @throws {OptionError} If an option, task or device is unknown or outside its domain, or a flag
  * is for another task.
- * @throws {RegistryError} If a fuser or plugin is unknown.
- * @throws {PipelineError} If a document can't be read, has no fuser to change, or its stages don't
+ * @throws {RegistryError} If a fuser, classifier or plugin is unknown.
+ * @throws {PipelineError} If a document can't be read, has no stage to change, or its stages don't
  * fit together.
  * @throws {InputError} If the document's file can't be read.
  */
@@ -142,7 +151,10 @@ export async function planPipeline(
   const base = flags.pipeline === undefined
     ? ovsnetDocument()
     : parseDocument(await readUserText(flags.pipeline, "name a pipeline document in it"));
-  const joined = withFuser(withTask(base, wanted, registry), flags, registry);
+  const joined = withClassifier(
+    withFuser(withTask(base, wanted, registry), flags, registry),
+    flags,
+  );
   const document = checkDocument(withThresholds(joined, flags, registry), registry);
   const models = flags.models === undefined ? undefined : pathToFileURL(resolve(flags.models));
   return { document, registry, models, device, task: taskOf(document, registry) };
@@ -287,4 +299,22 @@ function withFuser(
     options[option] = readOption(option, option, flags[option]!, { role: "fuser", name }, registry);
   }
   return { ...document, stages: document.stages.with(at, { role: "fuser", name, options }) };
+}
+
+/** The document with another classifier. */
+function withClassifier(
+  document: PipelineDocument,
+  { classifier: name }: PipelineFlagValues,
+): PipelineDocument {
+  if (name === undefined) return document;
+  const at = document.stages.findIndex(({ role }) => role === "classifier");
+  const stage = document.stages[at];
+  if (stage === undefined) {
+    throw new OptionError(
+      "--classifier: this pipeline has no classifier; it has " +
+        document.stages.map(({ role }) => role).join(", "),
+    );
+  }
+  if (name === stage.name) return document;
+  return { ...document, stages: document.stages.with(at, { role: "classifier", name }) };
 }

@@ -76,6 +76,11 @@ const refused: [what: string, args: string[], message: RegExp][] = [
     ["scene.png", ...dogs, "--fuser", "gfaa"],
     /unknown fuser "gfaa"; did you mean "gfa"\? known: gfa, mean, clip, query/,
   ],
+  [
+    "an unknown classifier",
+    ["scene.png", ...dogs, "--classifier", "cosin"],
+    /unknown classifier "cosin"; did you mean "cosine"\?/,
+  ],
   ["an unknown device", ["scene.png", ...dogs, "--device", "gpu"], /"gpu".*auto, cpu or webgpu/],
   ["an unknown flag", ["scene.png", ...dogs, "--fusser", "gfa"], /--fusser; did you mean --fuser/],
   ["a flag twice", ["scene.png", ...dogs, ...dogs], /--classes is given twice/],
@@ -142,7 +147,7 @@ Deno.test("ovs: help, version, unknown commands", async () => {
   ]);
   assert.match(help.stdout, /segment +label every pixel/);
   for (
-    const flag of ["--classes", "--classes-file", "--fuser", "--omega", "--lambda", "--device"]
+    const flag of ["--classes", "--classes-file", "--fuser", "--classifier", "--omega", "--device"]
   ) {
     assert.ok(segmentHelp.stdout.includes(flag));
   }
@@ -282,6 +287,21 @@ Deno.test("ovs segment: every fuser, and one from outside", async () => {
   }
   assert.equal(masks.get("first"), masks.get("clip"));
   assert.notEqual(masks.get("query"), masks.get("clip"));
+});
+
+Deno.test("ovs segment: another classifier, unless it lacks what it has to know", async () => {
+  const by = (classifier: string) =>
+    segment("scene.png", ...dogs, "--json", "--classifier", classifier);
+  const found: string[] = [];
+  for (const classifier of ["query_void", "cosine"]) {
+    const { code, stdout, stderr } = await by(classifier);
+    assert.equal(code, 0, stderr);
+    found.push(JSON.stringify((JSON.parse(stdout) as SegmentationDocument).segments));
+  }
+  assert.notEqual(found[0], found[1]);
+  const { code, stderr } = await by("geometric_ensemble");
+  assert.equal(code, 2);
+  assert.match(stderr, /has to know which categories the decoder was trained on/);
 });
 
 Deno.test("ovs segment: a file that can't be replaced leaves no other behind", async () => {
