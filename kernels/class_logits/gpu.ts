@@ -5,10 +5,12 @@
  */
 import { ShapeError } from "../../lib/errors.ts";
 import { formatShape, type HostTensor } from "../../lib/tensor.ts";
+import { emptyArea } from "../mask_pooling/contract.ts";
 import { CommandList, f32, u32 } from "../dispatch/command_list.ts";
 import { KernelContext, tensorUsage } from "../dispatch/context.ts";
 import { GpuTensor } from "../dispatch/gpu_tensor.ts";
 import cosineWgsl from "./cosine.wgsl" with { type: "text" };
+import ensembleWgsl from "./ensemble.wgsl" with { type: "text" };
 import queryVoidWgsl from "./query_void.wgsl" with { type: "text" };
 import softmaxWgsl from "./softmax.wgsl" with { type: "text" };
 
@@ -155,6 +157,77 @@ export async function gpuQueryVoid(
     list.dispatch(pipeline, rows, [rows, columns].map(u32), [query.buffer, logits.buffer]);
     list.submit();
   });
+}
+
+/**
+ * Joins the queries' probabilities with those of pooled features, and leaves void to the queries:
+ *
+ *     p(void | n) = softmax(logits[n])[void]
+ *     p(c | n)    ∝ softmax(logits[n] without void)[c]^(1−s) · softmax(clip[n] without void)[c]^s
+ *
+ * the latter sharing 1 − p(void | n). Of a mask without pixels s is 0. For repeated use: the shares
+ * stay on the device until others come.
+ */
+export class GpuGeometricEnsemble implements Disposable {
+  readonly #context: KernelContext;
+  #uploaded: { readonly shares: Float32Array; readonly buffer: GPUBuffer } | null = null;
+
+  /** @param gpu The device. */
+  constructor(gpu: GPUDevice) {
+    this.#context = KernelContext.of(gpu);
+  }
+
+  /**
+   * Joins once.
+   *
+   * @param logits N×(C+1) of the queries on the device, void last; the logarithms of the
+   *   probabilities are written over them.
+   * @param clip N×(C+1) of the pooled features on the device, void last.
+   * @param shares s of each of C classes, from 0 to 1.
+   * @param areas N areas of the masks on the device.
+   */
+  async run(
+    logits: GpuTensor<"float32">,
+    clip: GpuTensor<"float32">,
+    shares: Float32Array<ArrayBuffer>,
+    areas: GpuTensor<"float32">,
+  ): Promise<void> {
+    const context = this.#context;
+    const [rows, columns] = logits.shape as readonly [number, number];
+    const options = { reduce: true };
+    const pipeline = await context.pipeline("class_logits/ensemble", ensembleWgsl, options);
+    await context.guard("geometric ensemble", () => {
+      const list = new CommandList(context);
+      const params = [u32(rows), u32(columns), f32(emptyArea)];
+      const buffers = [clip.buffer, this.#upload(shares), areas.buffer, logits.buffer];
+      list.dispatch(pipeline, rows, params, buffers);
+      list.submit();
+    });
+  }
+
+  /** Frees the shares. */
+  dispose(): void {
+    if (this.#uploaded !== null) this.#context.destroyBuffer(this.#uploaded.buffer);
+    this.#uploaded = null;
+  }
+
+  /** As {@linkcode GpuGeometricEnsemble.dispose}. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** Submitted work that reads the shares before still finishes. */
+  #upload(shares: Float32Array<ArrayBuffer>): GPUBuffer {
+    const last = this.#uploaded;
+    const isSame = last?.shares.length === shares.length &&
+      last.shares.every((share, c) => share === shares[c]);
+    if (isSame) return last.buffer;
+    this.dispose();
+    const buffer = this.#context.createBuffer("shares", shares.byteLength, tensorUsage);
+    this.#context.gpu.queue.writeBuffer(buffer, 0, shares);
+    this.#uploaded = { shares: shares.slice(), buffer };
+    return buffer;
+  }
 }
 
 /** Makes a tensor and submits what writes it. */

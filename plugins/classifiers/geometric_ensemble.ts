@@ -3,12 +3,14 @@
  *
  * @module
  */
+import { GpuGeometricEnsemble } from "../../kernels/class_logits/gpu.ts";
 import { InputError } from "../../lib/errors.ts";
 import { exp, expm1, log } from "../../lib/portable_math.ts";
 import type { OptionSchema } from "../../lib/stages/options.ts";
 import { readJson } from "../../lib/stages/models.ts";
 import type { StagePlugin } from "../../lib/stages/plugin.ts";
 import type { VocabularySlot } from "../../lib/stages/slots.ts";
+import { EmptyMasks } from "../poolers/empty_masks.ts";
 import { cosineClassifierOptions, CosineModel } from "./cosine_model.ts";
 
 /** Options of {@linkcode geometricEnsembleClassifier}. */
@@ -85,11 +87,32 @@ export const geometricEnsembleClassifier: StagePlugin<
     const cosine = await CosineModel.read(environment, model, logitScale);
     const { trained } = await readJson(models, model) as { trained?: unknown };
     const known = Array.isArray(trained) ? new Set(trained.map(String)) : null;
+    const { gpu } = environment.device;
+    const onDevice = gpu && new GpuGeometricEnsemble(gpu);
     return {
       async run({ vocabulary, text, pooled, queryEmbeddings }) {
-        const isTrained = trainedOf(vocabulary, known);
+        const { embeddings } = pooled;
+        const shares = Float32Array.from(
+          trainedOf(vocabulary, known),
+          (isTrained) => isTrained ? alpha : beta,
+        );
+        if (
+          cosine.isOnDevice(embeddings) && cosine.isOnDevice(queryEmbeddings) &&
+          pooled.empty instanceof EmptyMasks
+        ) {
+          const rows = [queryEmbeddings, embeddings] as const;
+          const [logits, ofClip] = await cosine.deviceLogits(owner, rows, text, vocabulary);
+          using _ofClip = ofClip;
+          try {
+            await onDevice!.run(logits, ofClip, shares, pooled.empty.areas);
+            return { classLogits: { logits, hasVoid: true } };
+          } catch (error) {
+            logits.dispose();
+            throw error;
+          }
+        }
         const logits = await cosine.hostLogits(owner, queryEmbeddings, text, vocabulary);
-        const ofClip = await cosine.hostLogits(owner, pooled.embeddings, text, vocabulary);
+        const ofClip = await cosine.hostLogits(owner, embeddings, text, vocabulary);
         const empty = await pooled.empty.read();
         const [rows, columns] = logits.shape as readonly [number, number];
         const count = columns - 1;
@@ -105,7 +128,7 @@ export const geometricEnsembleClassifier: StagePlugin<
           logSoftmax(ofClip.data.subarray(n * columns, (n + 1) * columns), count, clip);
           let top = -Infinity;
           for (let c = 0; c < count; c++) {
-            const share = empty[n] ? 0 : isTrained[c] ? alpha : beta;
+            const share = empty[n] ? 0 : shares[c]!;
             query[c] = (1 - share) * query[c]! + share * clip[c]!;
             top = Math.max(top, query[c]!);
           }
@@ -117,7 +140,10 @@ export const geometricEnsembleClassifier: StagePlugin<
         }
         return { classLogits: { logits, hasVoid: true } };
       },
-      dispose: () => cosine.dispose(),
+      dispose() {
+        cosine.dispose();
+        onDevice?.dispose();
+      },
     };
   },
 };

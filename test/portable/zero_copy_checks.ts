@@ -43,6 +43,7 @@ export function zeroCopyChecks(options: AcquireOptions): Check[] {
         { task: "semantic", classifier: "query_void", results: 8 * width * height },
         { task: "semantic", classifier: "cosine", output: "clip", results: 8 * width * height },
         { task: "semantic", classifier: "cosine", output: "query", results: 8 * width * height },
+        { task: "semantic", classifier: "geometric_ensemble", results: 8 * width * height },
         { task: "panoptic", classifier: "query_void", results: 4 * 8 * 16 * 12 },
       ] as const;
       for (const { task, classifier, results, ...fuser } of variants) {
@@ -50,7 +51,8 @@ export function zeroCopyChecks(options: AcquireOptions): Check[] {
         await using pipeline = await openPipeline(document, { device, models });
         const segment = async (seed: number, names: readonly string[]) => {
           const output = task === "semantic" ? "segmentation" : "panoptic";
-          const inputs = { image: picture(seed), vocabulary: vocabulary(names) };
+          const words = { ...vocabulary(names), trained: names.map((_, c) => c > 0) };
+          const inputs = { image: picture(seed), vocabulary: words };
           using result = await pipeline.run(inputs, { outputs: [output] });
           const { segmentation } = result.outputs as Partial<Slots>;
           if (segmentation) await readAll([segmentation.labels, segmentation.scores]);
