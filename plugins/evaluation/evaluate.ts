@@ -10,7 +10,7 @@ import { InputError, OptionError, OvsError } from "../../lib/errors.ts";
 import { writeTextAtomically } from "../training/run_files.ts";
 import { type Distractors, drawDistractors } from "./distractors.ts";
 import { Extremes } from "./extremes.ts";
-import { writePictures } from "./pictures.ts";
+import { Pictures } from "./pictures.ts";
 import type { PipelineIdentity } from "./pipeline_identity.ts";
 import { type EvaluationResult, mainFigure, type Percent } from "./result.ts";
 import {
@@ -350,6 +350,7 @@ export async function evaluate(
   if (vocabularies.length > 1) onNote?.(split.explain());
 
   const folder = options.folder === undefined ? null : new RunFolder(options.folder.path);
+  const pictures = folder && new Pictures(folder, task, dataset.classes.length);
   const sums = new RunSums(identity);
   let done = 0;
   if (folder !== null) {
@@ -371,51 +372,51 @@ export async function evaluate(
   const timing = { images: 0, total: 0, pipeline: 0, reading: 0, scoring: 0 };
   const start = performance.now();
   let [waited, nextScore, score] = [start, -Infinity, null as Percent];
-  for await (const sample of readAhead(dataset, imagesFrom(done, identity), signal)) {
-    timing.reading += performance.now() - waited;
-    signal?.throwIfAborted();
-    checkSample(sample, dataset);
-    const index = shardImage(done, identity.shard);
-    const record: ImageRecord & { levels: ImageRecord["levels"][number][] } = {
-      index,
-      id: sample.id,
-      levels: [],
-    };
-    let isExtreme = false;
-    const began = performance.now();
-    const inside = await split.run(sample.image, vocabularies, async (outputs, level) => {
-      const scores = await named(sample.id, () => task.score(sample, outputs));
-      record.levels.push(scores);
-      if (level > 0 || folder === null) return;
-      const own = task.imageScore(scores);
-      isExtreme = own !== null && sums.extremes.wouldTake(own);
-      // Before the line that counts the image: what is drawn twice does no harm.
-      if (isExtreme) {
-        await writePictures(folder, task, dataset.classes.length, sample, outputs, scores, index);
+  try {
+    for await (const sample of readAhead(dataset, imagesFrom(done, identity), signal)) {
+      timing.reading += performance.now() - waited;
+      signal?.throwIfAborted();
+      checkSample(sample, dataset);
+      const index = shardImage(done, identity.shard);
+      const record: ImageRecord & { levels: ImageRecord["levels"][number][] } = {
+        index,
+        id: sample.id,
+        levels: [],
+      };
+      const began = performance.now();
+      const inside = await split.run(sample.image, vocabularies, async (outputs, level) => {
+        const scores = await named(sample.id, () => task.score(sample, outputs));
+        record.levels.push(scores);
+        if (level > 0 || pictures === null) return;
+        const own = task.imageScore(scores);
+        if (own === null || !sums.extremes.wouldTake(own)) return;
+        await pictures.draw(index, sample, outputs, scores);
+      }, signal);
+      sums.add(record);
+      folder?.append(record);
+      await pictures?.keep(sums.extremes.indices());
+      done++;
+      const now = performance.now();
+      timing.pipeline += inside;
+      timing.scoring += now - began - inside;
+      timing.images++;
+      timing.total = now - start;
+      if (onProgress) {
+        if (now > nextScore) {
+          score = sums.score();
+          // What is shown on the way takes a twentieth of the time at most.
+          nextScore = now + Math.max(1000, 20 * (performance.now() - now));
+        }
+        const imagesPerSecond = 1000 * (done - before) / timing.total;
+        const secondsLeft = (total - done) / imagesPerSecond;
+        onProgress({ done, total, id: sample.id, imagesPerSecond, secondsLeft, score });
       }
-    }, signal);
-    sums.add(record);
-    folder?.append(record);
-    if (isExtreme) folder?.keepPictures(sums.extremes.indices());
-    done++;
-    const now = performance.now();
-    timing.pipeline += inside;
-    timing.scoring += now - began - inside;
-    timing.images++;
-    timing.total = now - start;
-    if (onProgress) {
-      if (now > nextScore) {
-        score = sums.score();
-        // What is shown on the way takes a twentieth of the time at most.
-        nextScore = now + Math.max(1000, 20 * (performance.now() - now));
-      }
-      const imagesPerSecond = 1000 * (done - before) / timing.total;
-      const secondsLeft = (total - done) / imagesPerSecond;
-      onProgress({ done, total, id: sample.id, imagesPerSecond, secondsLeft, score });
+      waited = performance.now();
     }
-    waited = performance.now();
+  } finally {
+    await pictures?.write(sums.extremes.indices());
   }
-  folder?.keepPictures(sums.extremes.indices());
+  timing.total = performance.now() - start;
   const result = sums.result(similarity);
   folder?.finish(result);
   return { result, timing };

@@ -29,40 +29,82 @@ async function encode({ width, height, rgb }: Image): Promise<Uint8Array> {
   return new Uint8Array(await small.webp({ quality: 90, effort: 0 }).toBuffer());
 }
 
+/** So many pixels wait at most to be written. */
+const mostWaiting = 2 ** 22;
+
+/** Pictures wait so long at most, in milliseconds. */
+const longestWait = 10_000;
+
+type PictureSet = Record<(typeof pictureKinds)[number], Image>;
+
 /**
- * Writes the pictures of an image.
- *
- * @param folder Where they go.
- * @param task Draws truth and prediction.
- * @param numClasses How many classes there are.
- * @param sample The image and its truth.
- * @param outputs What the pipeline gave.
- * @param scores What was found.
+ * The pictures of a run's best and worst images. Most images that are among them at first are so no
+ * longer a little later, and encoding is dear: so pictures wait before they are written.
  */
-export async function writePictures(
-  folder: RunFolder,
-  task: Task,
-  numClasses: number,
-  sample: DatasetSample,
-  outputs: Outputs,
-  scores: Json,
-  index: number,
-): Promise<void> {
-  const colours = classColours(numClasses, task.present(scores));
-  const draw = ({ labels, colours }: Drawing) => overlay(sample.image, labels, colours);
-  const images: Record<(typeof pictureKinds)[number], Image> = {
-    image: sample.image,
-    truth: draw(task.drawTruth(sample, colours)),
-    prediction: draw(await task.drawPrediction(sample, outputs, colours)),
-  };
-  folder.makePictures();
-  for (const kind of pictureKinds) {
-    const path = folder.picture(index, kind);
-    try {
-      // Not synced: the line that counts the image comes later, and a report can do without.
-      await writeFile(path, await encode(images[kind]));
-    } catch (cause) {
-      throw writeError(path, cause);
+export class Pictures {
+  readonly #folder: RunFolder;
+  readonly #task: Task;
+  readonly #numClasses: number;
+  readonly #waiting = new Map<number, PictureSet>();
+  #written = performance.now();
+
+  /**
+   * @param folder Where they go.
+   * @param task Draws truth and prediction.
+   * @param numClasses How many classes there are.
+   */
+  constructor(folder: RunFolder, task: Task, numClasses: number) {
+    this.#folder = folder;
+    this.#task = task;
+    this.#numClasses = numClasses;
+  }
+
+  /**
+   * Draws an image.
+   *
+   * @param index Its number.
+   * @param sample The image and its truth.
+   * @param outputs What the pipeline gave.
+   * @param scores What was found.
+   */
+  async draw(index: number, sample: DatasetSample, outputs: Outputs, scores: Json): Promise<void> {
+    const colours = classColours(this.#numClasses, this.#task.present(scores));
+    const draw = ({ labels, colours }: Drawing) => overlay(sample.image, labels, colours);
+    this.#waiting.set(index, {
+      image: sample.image,
+      truth: draw(this.#task.drawTruth(sample, colours)),
+      prediction: draw(await this.#task.drawPrediction(sample, outputs, colours)),
+    });
+  }
+
+  /** Forgets all images but these; writes the rest where it has waited long enough or is large. */
+  async keep(indices: ReadonlySet<number>): Promise<void> {
+    let pixels = 0;
+    for (const [index, { image }] of this.#waiting) {
+      if (!indices.has(index)) this.#waiting.delete(index);
+      else pixels += image.width * image.height;
     }
+    const isLate = performance.now() - this.#written > longestWait;
+    if (pixels > mostWaiting || pixels > 0 && isLate) await this.write(indices);
+  }
+
+  /** Writes what waits, and removes all images but these. */
+  async write(indices: ReadonlySet<number>): Promise<void> {
+    if (this.#waiting.size > 0) this.#folder.makePictures();
+    for (const [index, pictures] of this.#waiting) {
+      this.#waiting.delete(index);
+      if (!indices.has(index)) continue;
+      await Promise.all(pictureKinds.map(async (kind) => {
+        const path = this.#folder.picture(index, kind);
+        try {
+          // Not synced: a report can do without.
+          await writeFile(path, await encode(pictures[kind]));
+        } catch (cause) {
+          throw writeError(path, cause);
+        }
+      }));
+    }
+    this.#folder.keepPictures(indices);
+    this.#written = performance.now();
   }
 }
