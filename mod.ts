@@ -60,6 +60,10 @@ export {
   geometricEnsembleClassifierOptions,
 } from "./plugins/classifiers/geometric_ensemble.ts";
 export { queryVoidClassifier } from "./plugins/classifiers/query_void.ts";
+export {
+  trainedWordsClassifier,
+  trainedWordsClassifierOptions,
+} from "./plugins/classifiers/trained_words.ts";
 export { instanceSegmenter, instanceSegmenterOptions } from "./plugins/segmenters/instance.ts";
 export { panopticSegmenter, panopticSegmenterOptions } from "./plugins/segmenters/panoptic.ts";
 export { semanticSegmenter, semanticSegmenterOptions } from "./plugins/segmenters/semantic.ts";

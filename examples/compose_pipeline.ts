@@ -21,10 +21,10 @@ import {
   openAll,
   openStage,
   pipeline,
-  queryVoidClassifier,
   segments,
   semanticSegmenter,
   textEncoder,
+  trainedWordsClassifier,
   vocabulary,
 } from "@ovstage/ovstage";
 import { readImage } from "@ovstage/ovstage/read-image";
@@ -63,7 +63,7 @@ const [encode, embed, decode, pool, fuse, classify, segment] = await openAll([
   openStage(maskDecoder, {}, environment),
   openStage(maskPooling, {}, environment),
   openStage(gfaFuser, { omega: 0.2 }, environment),
-  openStage(queryVoidClassifier, {}, environment),
+  openStage(trainedWordsClassifier, {}, environment),
   openStage(semanticSegmenter, {}, environment),
 ]);
 await using ovsnet = pipeline(device)

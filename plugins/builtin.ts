@@ -7,6 +7,7 @@ import { Registry } from "../lib/stages/registry.ts";
 import { cosineClassifier } from "./classifiers/cosine.ts";
 import { geometricEnsembleClassifier } from "./classifiers/geometric_ensemble.ts";
 import { queryVoidClassifier } from "./classifiers/query_void.ts";
+import { trainedWordsClassifier } from "./classifiers/trained_words.ts";
 import { maskDecoder } from "./decoders/mask_decoder.ts";
 import { imageEncoder } from "./encoders/image_encoder.ts";
 import { textEncoder } from "./encoders/text_encoder.ts";
@@ -46,6 +47,7 @@ export function builtinRegistry(): Registry {
     crossAttentionFuser,
     cosineClassifier,
     queryVoidClassifier,
+    trainedWordsClassifier,
     geometricEnsembleClassifier,
     semanticSegmenter,
     panopticSegmenter,

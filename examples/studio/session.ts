@@ -23,7 +23,6 @@ import {
   Pipeline,
   type PipelineResult,
   queryFuser,
-  queryVoidClassifier,
   readAll,
   type Rgb,
   segments,
@@ -34,6 +33,7 @@ import {
   type StageTiming,
   textEncoder,
   toHex,
+  trainedWordsClassifier,
   vocabulary,
 } from "@ovstage/ovstage";
 import { enlarge } from "./enlarge.ts";
@@ -53,7 +53,7 @@ const fuserPlugins = { gfa: gfaFuser, mean: meanFuser, clip: clipFuser, query: q
 
 type Fuser = Stage<readonly ["pooled", "queryEmbeddings"], readonly ["fused"]>;
 type Ends = readonly [
-  Stage<typeof queryVoidClassifier.needs, typeof queryVoidClassifier.gives>,
+  Stage<typeof trainedWordsClassifier.needs, typeof trainedWordsClassifier.gives>,
   Stage<typeof semanticSegmenter.needs, typeof semanticSegmenter.gives>,
 ];
 
@@ -120,7 +120,7 @@ export class Session {
       openStage(maskDecoder, {}, environment),
       openStage(maskPooling, {}, environment),
       openStage(textEncoder, {}, environment),
-      openStage(queryVoidClassifier, {}, environment),
+      openStage(trainedWordsClassifier, {}, environment),
       openStage(semanticSegmenter, {}, environment),
     ]);
     const sight = new Pipeline(device, ["image"], []).pipe(image).pipe(decoder).pipe(pooler);
@@ -337,7 +337,7 @@ export class Session {
       maskDecoder,
       maskPooling,
       gfaFuser,
-      queryVoidClassifier,
+      trainedWordsClassifier,
       semanticSegmenter,
     ];
     return order.flatMap(({ role }) => {

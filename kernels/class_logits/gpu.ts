@@ -11,7 +11,6 @@ import { KernelContext, tensorUsage } from "../dispatch/context.ts";
 import { GpuTensor } from "../dispatch/gpu_tensor.ts";
 import cosineWgsl from "./cosine.wgsl" with { type: "text" };
 import ensembleWgsl from "./ensemble.wgsl" with { type: "text" };
-import queryVoidWgsl from "./query_void.wgsl" with { type: "text" };
 import softmaxWgsl from "./softmax.wgsl" with { type: "text" };
 
 /** The words that rows are compared with. */
@@ -135,40 +134,15 @@ export async function gpuClassProbabilities(
 }
 
 /**
- * Takes void from the queries' logits and leaves the categories' shares of the rest as they are:
- *
- *     p(void | n) = softmax(query[n])[void]
- *     p(c | n)    = (1 − p(void | n)) · softmax(logits[n] without void)[c]
- *
- * @param logits N×(C+1) on the device, void last; their logarithms are written over them.
- * @param query N×(C+1) on the device, void last.
- */
-export async function gpuQueryVoid(
-  logits: GpuTensor<"float32">,
-  query: GpuTensor<"float32">,
-): Promise<void> {
-  const context = KernelContext.of(logits.gpu);
-  const [rows, columns] = logits.shape as readonly [number, number];
-  const pipeline = await context.pipeline("class_logits/query_void", queryVoidWgsl, {
-    reduce: true,
-  });
-  await context.guard("void by the queries", () => {
-    const list = new CommandList(context);
-    list.dispatch(pipeline, rows, [rows, columns].map(u32), [query.buffer, logits.buffer]);
-    list.submit();
-  });
-}
-
-/**
- * Joins the queries' probabilities with those of pooled features, and leaves void to the queries:
+ * Joins the queries' probabilities with those of other rows, and leaves void to the queries:
  *
  *     p(void | n) = softmax(logits[n])[void]
- *     p(c | n)    ∝ softmax(logits[n] without void)[c]^(1−s) · softmax(clip[n] without void)[c]^s
+ *     p(c | n)    ∝ softmax(logits[n] without void)[c]^(1−s) · softmax(others[n] without void)[c]^s
  *
  * the latter sharing 1 − p(void | n). Of a mask without pixels s is 0. For repeated use: the shares
  * stay on the device until others come.
  */
-export class GpuGeometricEnsemble implements Disposable {
+export class GpuQueryEnsemble implements Disposable {
   readonly #context: KernelContext;
   #uploaded: { readonly shares: Float32Array; readonly buffer: GPUBuffer } | null = null;
 
@@ -182,24 +156,26 @@ export class GpuGeometricEnsemble implements Disposable {
    *
    * @param logits N×(C+1) of the queries on the device, void last; the logarithms of the
    *   probabilities are written over them.
-   * @param clip N×(C+1) of the pooled features on the device, void last.
+   * @param others N×(C+1) on the device, void last.
    * @param shares s of each of C classes, from 0 to 1.
-   * @param areas N areas of the masks on the device.
+   * @param areas N areas of the masks on the device; left out, none is without pixels.
    */
   async run(
     logits: GpuTensor<"float32">,
-    clip: GpuTensor<"float32">,
+    others: GpuTensor<"float32">,
     shares: Float32Array<ArrayBuffer>,
-    areas: GpuTensor<"float32">,
+    areas?: GpuTensor<"float32">,
   ): Promise<void> {
     const context = this.#context;
     const [rows, columns] = logits.shape as readonly [number, number];
     const options = { reduce: true };
     const pipeline = await context.pipeline("class_logits/ensemble", ensembleWgsl, options);
-    await context.guard("geometric ensemble", () => {
+    await context.guard("query ensemble", () => {
       const list = new CommandList(context);
-      const params = [u32(rows), u32(columns), f32(emptyArea)];
-      const buffers = [clip.buffer, this.#upload(shares), areas.buffer, logits.buffer];
+      // Where there are no areas something is bound that is nowhere as low as that.
+      const params = [u32(rows), u32(columns), f32(areas ? emptyArea : -3e38)];
+      const { buffer: places } = areas ?? others;
+      const buffers = [others.buffer, this.#upload(shares), places, logits.buffer];
       list.dispatch(pipeline, rows, params, buffers);
       list.submit();
     });
@@ -211,7 +187,7 @@ export class GpuGeometricEnsemble implements Disposable {
     this.#uploaded = null;
   }
 
-  /** As {@linkcode GpuGeometricEnsemble.dispose}. */
+  /** As {@linkcode GpuQueryEnsemble.dispose}. */
   [Symbol.dispose](): void {
     this.dispose();
   }

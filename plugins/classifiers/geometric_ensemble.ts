@@ -3,15 +3,11 @@
  *
  * @module
  */
-import { GpuGeometricEnsemble } from "../../kernels/class_logits/gpu.ts";
 import { InputError } from "../../lib/errors.ts";
-import { exp, expm1, log } from "../../lib/portable_math.ts";
 import type { OptionSchema } from "../../lib/stages/options.ts";
-import { readJson } from "../../lib/stages/models.ts";
 import type { StagePlugin } from "../../lib/stages/plugin.ts";
-import type { VocabularySlot } from "../../lib/stages/slots.ts";
-import { EmptyMasks } from "../poolers/empty_masks.ts";
-import { cosineClassifierOptions, CosineModel } from "./cosine_model.ts";
+import { cosineClassifierOptions } from "./cosine_model.ts";
+import { QueryEnsemble } from "./query_ensemble.ts";
 
 /** Options of {@linkcode geometricEnsembleClassifier}. */
 export const geometricEnsembleClassifierOptions = {
@@ -33,31 +29,6 @@ export const geometricEnsembleClassifierOptions = {
 } as const satisfies OptionSchema;
 
 const owner = 'classifier "geometric_ensemble"';
-
-/** For each active category, whether the decoder was trained on it. */
-function trainedOf(
-  { names, active, trained }: VocabularySlot,
-  known: ReadonlySet<string> | null,
-): boolean[] {
-  if (trained !== undefined) return active.map((index) => trained[index]!);
-  if (known === null) {
-    throw new InputError(
-      `${owner} has to know which categories the decoder was trained on; give the vocabulary ` +
-        '"trained", a flag for each name, or the model a list "trained" of names',
-    );
-  }
-  return active.map((index) => known.has(names[index]!));
-}
-
-/** Writes log softmax over the first `count` of a row. */
-function logSoftmax(row: Float32Array, count: number, result: Float64Array): void {
-  let top = -Infinity;
-  for (let c = 0; c < count; c++) top = Math.max(top, row[c]!);
-  let sum = 0;
-  for (let c = 0; c < count; c++) sum += exp(row[c]! - top);
-  const whole = top + log(sum);
-  for (let c = 0; c < count; c++) result[c] = row[c]! - whole;
-}
 
 /**
  * Probabilities of queries and of pooled CLIP features, joined geometrically, with another share for
@@ -82,68 +53,22 @@ export const geometricEnsembleClassifier: StagePlugin<
   needs: ["vocabulary", "text", "pooled", "queryEmbeddings"],
   gives: ["classLogits"],
   options: geometricEnsembleClassifierOptions,
-  async create({ logitScale, model, alpha, beta }, environment) {
-    const { models } = environment;
-    const cosine = await CosineModel.read(environment, model, logitScale);
-    const { trained } = await readJson(models, model) as { trained?: unknown };
-    const known = Array.isArray(trained) ? new Set(trained.map(String)) : null;
-    const { gpu } = environment.device;
-    const onDevice = gpu && new GpuGeometricEnsemble(gpu);
+  async create(options, environment) {
+    const ensemble = await QueryEnsemble.read(owner, options, environment);
     return {
-      async run({ vocabulary, text, pooled, queryEmbeddings }) {
-        const { embeddings } = pooled;
-        const shares = Float32Array.from(
-          trainedOf(vocabulary, known),
-          (isTrained) => isTrained ? alpha : beta,
-        );
-        if (
-          cosine.isOnDevice(embeddings) && cosine.isOnDevice(queryEmbeddings) &&
-          pooled.empty instanceof EmptyMasks
-        ) {
-          const rows = [queryEmbeddings, embeddings] as const;
-          const [logits, ofClip] = await cosine.deviceLogits(owner, rows, text, vocabulary);
-          using _ofClip = ofClip;
-          try {
-            await onDevice!.run(logits, ofClip, shares, pooled.empty.areas);
-            return { classLogits: { logits, hasVoid: true } };
-          } catch (error) {
-            logits.dispose();
-            throw error;
-          }
+      async run({ vocabulary, text, pooled: { embeddings, empty }, queryEmbeddings }) {
+        const trained = ensemble.trained(vocabulary);
+        if (trained === null) {
+          throw new InputError(
+            `${owner} has to know which categories the decoder was trained on; give the ` +
+              'vocabulary "trained", a flag for each name, or the model a list "trained" of names',
+          );
         }
-        const logits = await cosine.hostLogits(owner, queryEmbeddings, text, vocabulary);
-        const ofClip = await cosine.hostLogits(owner, embeddings, text, vocabulary);
-        const empty = await pooled.empty.read();
-        const [rows, columns] = logits.shape as readonly [number, number];
-        const count = columns - 1;
-        const [all, query, clip] = [columns, count, count].map((n) => new Float64Array(n)) as [
-          Float64Array,
-          Float64Array,
-          Float64Array,
-        ];
-        for (let n = 0; n < rows; n++) {
-          const row = logits.data.subarray(n * columns, (n + 1) * columns);
-          logSoftmax(row, columns, all);
-          logSoftmax(row, count, query);
-          logSoftmax(ofClip.data.subarray(n * columns, (n + 1) * columns), count, clip);
-          let top = -Infinity;
-          for (let c = 0; c < count; c++) {
-            const share = empty[n] ? 0 : shares[c]!;
-            query[c] = (1 - share) * query[c]! + share * clip[c]!;
-            top = Math.max(top, query[c]!);
-          }
-          let sum = 0;
-          for (let c = 0; c < count; c++) sum += exp(query[c]! - top);
-          const isObject = log(-expm1(Math.min(all[count]!, -1e-12)));
-          for (let c = 0; c < count; c++) row[c] = query[c]! - top - log(sum) + isObject;
-          row[count] = all[count]!;
-        }
-        return { classLogits: { logits, hasVoid: true } };
+        const shares = Float32Array.from(trained, (is) => is ? options.alpha : options.beta);
+        const ballot = { vocabulary, text, queryEmbeddings, others: embeddings, empty, shares };
+        return { classLogits: await ensemble.vote(ballot) };
       },
-      dispose() {
-        cosine.dispose();
-        onDevice?.dispose();
-      },
+      dispose: () => ensemble.dispose(),
     };
   },
 };

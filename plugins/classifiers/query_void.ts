@@ -3,16 +3,9 @@
  *
  * @module
  */
-import { gpuQueryVoid } from "../../kernels/class_logits/gpu.ts";
-import { exp, log } from "../../lib/portable_math.ts";
 import type { StagePlugin } from "../../lib/stages/plugin.ts";
-import { cosineClassifierOptions, CosineModel } from "./cosine_model.ts";
-
-/** The logarithm of a sum of exponentials. */
-function logSumExp(values: Float32Array): number {
-  const top = values.reduce((a, b) => Math.max(a, b), -Infinity);
-  return top + log(values.reduce((sum, value) => sum + exp(value - top), 0));
-}
+import { cosineClassifierOptions } from "./cosine_model.ts";
+import { QueryEnsemble } from "./query_ensemble.ts";
 
 /**
  * Only the decoder has learned what is no object, and only in its query embeddings: the void
@@ -35,43 +28,15 @@ export const queryVoidClassifier: StagePlugin<
   needs: ["vocabulary", "fused", "queryEmbeddings", "text"],
   gives: ["classLogits"],
   options: cosineClassifierOptions,
-  async create({ logitScale, model }, environment) {
-    const cosine = await CosineModel.read(environment, model, logitScale);
-    const owner = 'classifier "query_void"';
+  async create(options, environment) {
+    const ensemble = await QueryEnsemble.read('classifier "query_void"', options, environment);
     return {
       async run({ vocabulary, fused, queryEmbeddings, text }) {
-        if (cosine.isOnDevice(fused) && cosine.isOnDevice(queryEmbeddings)) {
-          const [logits, ofQuery] = await cosine.deviceLogits(
-            owner,
-            [fused, queryEmbeddings],
-            text,
-            vocabulary,
-          );
-          using _ofQuery = ofQuery;
-          try {
-            await gpuQueryVoid(logits, ofQuery);
-            return { classLogits: { logits, hasVoid: true } };
-          } catch (error) {
-            logits.dispose();
-            throw error;
-          }
-        }
-        const logits = await cosine.hostLogits(owner, fused, text, vocabulary);
-        const ofQuery = await cosine.hostLogits(owner, queryEmbeddings, text, vocabulary);
-        const [rows, columns] = logits.shape as readonly [number, number];
-        const numClasses = columns - 1;
-        for (let n = 0; n < rows; n++) {
-          const row = logits.data.subarray(n * columns, (n + 1) * columns);
-          const query = ofQuery.data.subarray(n * columns, (n + 1) * columns);
-          const all = logSumExp(query);
-          const isObject = logSumExp(query.subarray(0, numClasses)) - all;
-          const among = logSumExp(row.subarray(0, numClasses));
-          for (let c = 0; c < numClasses; c++) row[c] = row[c]! - among + isObject;
-          row[numClasses] = query[numClasses]! - all;
-        }
-        return { classLogits: { logits, hasVoid: true } };
+        const shares = new Float32Array(vocabulary.active.length).fill(1);
+        const ballot = { vocabulary, text, queryEmbeddings, others: fused, shares };
+        return { classLogits: await ensemble.vote(ballot) };
       },
-      dispose: () => cosine.dispose(),
+      dispose: () => ensemble.dispose(),
     };
   },
 };

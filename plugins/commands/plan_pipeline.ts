@@ -44,8 +44,8 @@ export const pipelineFlags = {
   classifier: {
     value: "NAME",
     description:
-      "How embeddings are compared with the classes: query_void (the default), cosine, " +
-      "geometric_ensemble, or one that a plugin brings.",
+      "How embeddings are compared with the classes: trained_words (the default), query_void, " +
+      "cosine, geometric_ensemble, or one that a plugin brings.",
   },
   pipeline: {
     value: "FILE.json",

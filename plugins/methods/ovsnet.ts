@@ -9,7 +9,7 @@ import type { OptionValue } from "../../lib/stages/options.ts";
 import { type Pipeline, pipeline } from "../../lib/stages/pipeline.ts";
 import { type AnyPlugin, openAll, openStage } from "../../lib/stages/plugin.ts";
 import type { Stage } from "../../lib/stages/stage.ts";
-import { queryVoidClassifier } from "../classifiers/query_void.ts";
+import { trainedWordsClassifier } from "../classifiers/trained_words.ts";
 import { maskDecoder } from "../decoders/mask_decoder.ts";
 import { imageEncoder } from "../encoders/image_encoder.ts";
 import { textEncoder } from "../encoders/text_encoder.ts";
@@ -42,7 +42,7 @@ export interface OvsnetOptions {
   task?: Task;
   /** Which fuser joins pooled and query embeddings: gfa, mean, clip, query, or a plugin's. */
   fuser?: string;
-  /** Which classifier: query_void, cosine, geometric_ensemble, or a plugin's. */
+  /** Which classifier: trained_words, query_void, cosine, geometric_ensemble, or a plugin's. */
   classifier?: string;
   /** GFA's ω, in (0, 1): how far fusion goes. */
   omega?: number;
@@ -60,7 +60,7 @@ const chain: readonly StageDocument[] = [
   maskDecoder,
   maskPooling,
   gfaFuser,
-  queryVoidClassifier,
+  trainedWordsClassifier,
   semanticSegmenter,
 ].map(({ role, name }) => ({ role, name }));
 
@@ -92,7 +92,7 @@ export function ovsnetDocument(options: OvsnetOptions = {}): PipelineDocument {
   };
   const names: Record<string, string | undefined> = {
     [gfaFuser.role]: fuser,
-    [queryVoidClassifier.role]: classifier,
+    [trainedWordsClassifier.role]: classifier,
     [semanticSegmenter.role]: task,
   };
   return {
@@ -170,7 +170,7 @@ export async function openOvsnet<T extends Task = "semantic">(
     openStage(maskDecoder, {}, environment),
     openStage(maskPooling, {}, environment),
     openStage(gfaFuser, defined({ omega, lambda }), environment),
-    openStage(queryVoidClassifier, {}, environment),
+    openStage(trainedWordsClassifier, {}, environment),
     openStage(taskSegmenters[task] as AnyPlugin, {}, environment),
   ]);
   return pipeline(device).pipe(image).pipe(text).pipe(decoder).pipe(pooler).pipe(fuser)

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import {
   gpuClassProbabilities,
   GpuCosineLogits,
-  gpuQueryVoid,
+  GpuQueryEnsemble,
 } from "../../kernels/class_logits/gpu.ts";
 import { GpuTensor } from "../../kernels/dispatch/gpu_tensor.ts";
 import { ShapeError } from "../../lib/errors.ts";
@@ -109,12 +109,13 @@ onGpu("class probabilities on WebGPU: those of the host, void left out", async (
 
 onGpu("void by the queries on WebGPU: probabilities of a whole", async ({ gpu }) => {
   const rng = new Rng(9);
+  using ensemble = new GpuQueryEnsemble(gpu);
   for (const [rows, classes] of [[1, 1], [3, 5], [2, 130]] as const) {
     const [a, q] = [normal(rng, rows, classes + 1, 20), normal(rng, rows, classes + 1, 20)];
     using logits = await GpuTensor.upload(gpu, a);
     using query = await GpuTensor.upload(gpu, q);
-    await gpuQueryVoid(logits, query);
-    const got = rowsOf({ data: await logits.read(), shape: a.shape });
+    await ensemble.run(query, logits, new Float32Array(classes).fill(1));
+    const got = rowsOf({ data: await query.read(), shape: a.shape });
     const softmax = (row: number[]) => {
       const top = Math.max(...row);
       const powers = row.map((value) => Math.exp(value - top));

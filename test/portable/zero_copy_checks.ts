@@ -44,6 +44,7 @@ export function zeroCopyChecks(options: AcquireOptions): Check[] {
         { task: "semantic", classifier: "cosine", output: "clip", results: 8 * width * height },
         { task: "semantic", classifier: "cosine", output: "query", results: 8 * width * height },
         { task: "semantic", classifier: "geometric_ensemble", results: 8 * width * height },
+        { task: "semantic", classifier: "trained_words", results: 8 * width * height },
         { task: "panoptic", classifier: "query_void", results: 4 * 8 * 16 * 12 },
       ] as const;
       for (const { task, classifier, results, ...fuser } of variants) {

@@ -17,6 +17,7 @@ import { float32, type HostTensor } from "../../../lib/tensor.ts";
 import { cosineClassifier } from "../../../plugins/classifiers/cosine.ts";
 import { geometricEnsembleClassifier } from "../../../plugins/classifiers/geometric_ensemble.ts";
 import { queryVoidClassifier } from "../../../plugins/classifiers/query_void.ts";
+import { trainedWordsClassifier } from "../../../plugins/classifiers/trained_words.ts";
 import { textEncoder } from "../../../plugins/encoders/text_encoder.ts";
 import { acquireDevice } from "../../../plugins/runtimes/mod.ts";
 import { datasetVocabulary } from "../../../plugins/evaluation/vocabularies.ts";
@@ -69,9 +70,10 @@ Deno.test("synonyms: the largest logit of a class's synonyms is the class's, in 
   });
   const open = <const Plugin extends Parameters<typeof openStage>[0]>(plugin: Plugin) =>
     openStage(plugin, {}, { device, models });
-  const [cosine, queryVoid, ensemble] = await Promise.all([
+  const [cosine, queryVoid, trainedWords, ensemble] = await Promise.all([
     open(cosineClassifier),
     open(queryVoidClassifier),
+    open(trainedWordsClassifier),
     open(geometricEnsembleClassifier),
   ]);
   await fc.assert(fc.asyncProperty(vocabularies, fc.nat(), async (slot, seed) => {
@@ -125,7 +127,7 @@ Deno.test("synonyms: the largest logit of a class's synonyms is the class's, in 
       const expected = await own.classLogits!.logits.read();
       assert.deepEqual(all.subarray(n * columns, (n + 1) * columns), expected);
     }
-    for (const stage of [queryVoid, ensemble]) {
+    for (const stage of [queryVoid, trainedWords, ensemble]) {
       const { logits } = (await stage.run(inputs, context)).classLogits!;
       assert.deepEqual(logits.shape, [masks, columns]);
       const read = await logits.read();
