@@ -14,7 +14,7 @@ export const trainedWordsClassifierOptions = {
   queryShare: {
     type: "number",
     description: "the queries' share of the vote on categories that the decoder was trained on",
-    default: 0.8,
+    default: 0.9,
     minimum: 0,
     maximum: 1,
   },

@@ -46,7 +46,7 @@ export const gfaFuserOptions = {
   output: {
     type: "string",
     description: "what is classified: fused pooled features, fused queries, or their mean",
-    default: "mean",
+    default: "clip",
     enum: ["clip", "query", "mean"],
   },
   affinity: {

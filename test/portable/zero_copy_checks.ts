@@ -41,7 +41,7 @@ export function zeroCopyChecks(options: AcquireOptions): Check[] {
       const variants = [
         { task: "semantic", classifier: "cosine", results: 8 * width * height },
         { task: "semantic", classifier: "query_void", results: 8 * width * height },
-        { task: "semantic", classifier: "cosine", output: "clip", results: 8 * width * height },
+        { task: "semantic", classifier: "cosine", output: "mean", results: 8 * width * height },
         { task: "semantic", classifier: "cosine", output: "query", results: 8 * width * height },
         { task: "semantic", classifier: "geometric_ensemble", results: 8 * width * height },
         { task: "semantic", classifier: "trained_words", results: 8 * width * height },
