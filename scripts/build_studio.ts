@@ -128,20 +128,22 @@ async function copyModels(out: string): Promise<void> {
 /** Renders scenes, each with the names of what it shows and of a few things that it does not. */
 async function renderScenes(out: string, count: number, size: number): Promise<void> {
   await Deno.mkdir(join(out, "scenes"));
-  const { seen } = loadSplits();
-  const others = seenNames({ seen });
+  const { seen, near } = loadSplits();
   const store = SpriteStore.onDemand({ size: Math.min(512, Math.max(72, Math.ceil(size / 2))) });
   const scenes: GeneratedScene[] = [];
-  for (const number of sceneSeeds.slice(0, count)) {
+  for (const [i, number] of sceneSeeds.slice(0, count).entries()) {
     const seed = firstUnseenSeed + number;
-    const { rgb, segments } = await renderSceneOnDemand({ seed, size, categories: seen }, store);
+    // Every second one shows what the decoder never saw: there the fuser decides.
+    const categories = i % 2 === 0 ? seen : near;
+    const { rgb, segments } = await renderSceneOnDemand({ seed, size, categories }, store);
     const raw = { raw: { width: size, height: size, channels: 3 as const } };
     const image = `scene-${number}.webp`;
     const thumbnail = `scene-${number}.small.webp`;
     await sharp(rgb, raw).webp({ quality: 92 }).toFile(join(out, "scenes", image));
     await sharp(rgb, raw).resize(128).webp({ quality: 80 }).toFile(join(out, "scenes", thumbnail));
     const shown = [...segments].sort((a, b) => b.area - a.area).map(({ category }) => category);
-    const absent = new Rng(seed).shuffle(others.filter((name) => !shown.includes(name)));
+    const others = seenNames({ seen: categories }).filter((name) => !shown.includes(name));
+    const absent = new Rng(seed).shuffle(others);
     scenes.push({ image, thumbnail, size, names: [...new Set(shown), ...absent.slice(0, 3)] });
   }
   await Deno.writeTextFile(join(out, "scenes/scenes.json"), JSON.stringify(scenes));
