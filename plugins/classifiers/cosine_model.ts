@@ -40,6 +40,8 @@ interface LastText {
 export class CosineModel {
   /** What similarities are multiplied with. */
   readonly scale: number;
+  /** The names that the decoder was trained on, where the model lists them. */
+  readonly trained: readonly string[] | null;
   readonly #name: string;
   readonly #void: HostTensor<"float32">;
   readonly #gpu: GPUDevice | null;
@@ -50,17 +52,20 @@ export class CosineModel {
     name: string,
     scale: number,
     nothing: HostTensor<"float32">,
+    trained: readonly string[] | null,
     gpu: GPUDevice | null,
   ) {
     this.#name = name;
     this.scale = scale;
     this.#void = nothing;
+    this.trained = trained;
     this.#gpu = gpu;
     this.#onGpu = gpu && new GpuCosineLogits(gpu);
   }
 
   /**
-   * Reads `voidEmbedding` (D numbers) and `logitScale` from a JSON model.
+   * Reads `voidEmbedding` (D numbers), `logitScale` and, where it is there, `trained` (names) from a
+   * JSON model.
    *
    * @param environment Where models are; and the device, whose memory rows stay in.
    * @param name The model's file.
@@ -73,7 +78,7 @@ export class CosineModel {
     scale: number,
   ): Promise<CosineModel> {
     const json = (await readJson(models, name) ?? {}) as Readonly<Record<string, unknown>>;
-    const { voidEmbedding, logitScale } = json;
+    const { voidEmbedding, logitScale, trained } = json;
     const isNumber = (value: unknown): value is number =>
       typeof value === "number" && Number.isFinite(value);
     if (
@@ -85,7 +90,13 @@ export class CosineModel {
       throw new ModelError(`model ${name}: "logitScale" must be a number above 0`);
     }
     const row = float32([1, voidEmbedding.length], Float32Array.from(voidEmbedding));
-    return new CosineModel(name, scale || logitScale, await normalizedRows(row), device.gpu);
+    return new CosineModel(
+      name,
+      scale || logitScale,
+      await normalizedRows(row),
+      Array.isArray(trained) ? trained.map(String) : null,
+      device.gpu,
+    );
   }
 
   /**

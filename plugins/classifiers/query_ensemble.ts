@@ -5,7 +5,6 @@
  */
 import { GpuQueryEnsemble } from "../../kernels/class_logits/gpu.ts";
 import { exp, log } from "../../lib/portable_math.ts";
-import { readJson } from "../../lib/stages/models.ts";
 import type { StageEnvironment } from "../../lib/stages/plugin.ts";
 import type { ClassLogitsSlot, VocabularySlot } from "../../lib/stages/slots.ts";
 import type { Tensor } from "../../lib/tensor.ts";
@@ -29,8 +28,8 @@ export interface Ballot {
 }
 
 /** A name as the text encoder reads it: in lower case. */
-function asRead(name: unknown): string {
-  return String(name).trim().toLowerCase();
+function asRead(name: string): string {
+  return name.trim().toLowerCase();
 }
 
 /** The logarithm of a sum of exponentials. */
@@ -56,15 +55,10 @@ export class QueryEnsemble {
   readonly #known: ReadonlySet<string> | null;
   readonly #onDevice: GpuQueryEnsemble | null;
 
-  private constructor(
-    owner: string,
-    cosine: CosineModel,
-    known: ReadonlySet<string> | null,
-    gpu: GPUDevice | null,
-  ) {
+  private constructor(owner: string, cosine: CosineModel, gpu: GPUDevice | null) {
     this.#owner = owner;
     this.#cosine = cosine;
-    this.#known = known;
+    this.#known = cosine.trained && new Set(cosine.trained.map(asRead));
     this.#onDevice = gpu && new GpuQueryEnsemble(gpu);
   }
 
@@ -81,9 +75,7 @@ export class QueryEnsemble {
     environment: StageEnvironment,
   ): Promise<QueryEnsemble> {
     const cosine = await CosineModel.read(environment, model, logitScale);
-    const { trained } = await readJson(environment.models, model) as { trained?: unknown };
-    const known = Array.isArray(trained) ? new Set(trained.map(asRead)) : null;
-    return new QueryEnsemble(owner, cosine, known, environment.device.gpu);
+    return new QueryEnsemble(owner, cosine, environment.device.gpu);
   }
 
   /**
@@ -92,7 +84,7 @@ export class QueryEnsemble {
    */
   trained({ names, active, trained }: VocabularySlot): boolean[] | null {
     if (trained !== undefined) return active.map((index) => trained[index]!);
-    return this.#known && active.map((index) => this.#known!.has(asRead(names[index])));
+    return this.#known && active.map((index) => this.#known!.has(asRead(names[index]!)));
   }
 
   /** Counts the votes. */
