@@ -88,8 +88,8 @@ export class QueryEnsemble {
   }
 
   /** Counts the votes. */
-  async vote({ empty, ...ballot }: Ballot): Promise<ClassLogitsSlot> {
-    const { vocabulary, text, queryEmbeddings, others, shares } = ballot;
+  async vote(ballot: Ballot): Promise<ClassLogitsSlot> {
+    const { vocabulary, text, queryEmbeddings, others, empty, shares } = ballot;
     const [cosine, owner] = [this.#cosine, this.#owner];
     if (
       cosine.isOnDevice(others) && cosine.isOnDevice(queryEmbeddings) &&
@@ -115,11 +115,9 @@ export class QueryEnsemble {
     for (let n = 0; n < rows; n++) {
       const row = logits.data.subarray(n * columns, (n + 1) * columns);
       const other = ofOthers.data.subarray(n * columns, n * columns + count);
-      const [all, among, amongOthers] = [row, row.subarray(0, count), other].map(logSumExp) as [
-        number,
-        number,
-        number,
-      ];
+      const all = logSumExp(row);
+      const among = logSumExp(row.subarray(0, count));
+      const amongOthers = logSumExp(other);
       for (let c = 0; c < count; c++) {
         const share = isEmpty?.[n] ? 0 : shares[c]!;
         joined[c] = (1 - share) * (row[c]! - among) + share * (other[c]! - amongOthers);

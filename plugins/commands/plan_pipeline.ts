@@ -276,6 +276,20 @@ function readOption(
   return value;
 }
 
+/** The first stage of a role, which a flag changes, and where it stands. */
+function stageToChange(
+  { stages }: PipelineDocument,
+  role: string,
+  flag: string,
+): { at: number; stage: StageDocument } {
+  const at = stages.findIndex((stage) => stage.role === role);
+  const stage = stages[at];
+  if (stage !== undefined) return { at, stage };
+  throw new OptionError(
+    `--${flag}: this pipeline has no ${role}; it has ${stages.map(({ role }) => role).join(", ")}`,
+  );
+}
+
 /** The document with another fuser, or with other options of its fuser. */
 function withFuser(
   document: PipelineDocument,
@@ -285,14 +299,8 @@ function withFuser(
   const { fuser } = flags;
   const changes = (["omega", "lambda"] as const).filter((name) => flags[name] !== undefined);
   if (fuser === undefined && changes.length === 0) return document;
-  const at = document.stages.findIndex(({ role }) => role === "fuser");
-  const stage = document.stages[at];
-  if (stage === undefined) {
-    throw new OptionError(
-      `--${fuser === undefined ? changes[0] : "fuser"}: this pipeline has no fuser; it has ` +
-        document.stages.map(({ role }) => role).join(", "),
-    );
-  }
+  const flag = fuser === undefined ? changes[0]! : "fuser";
+  const { at, stage } = stageToChange(document, "fuser", flag);
   const name = fuser ?? stage.name;
   const options = { ...(name === stage.name ? stage.options : {}) };
   for (const option of changes) {
@@ -307,14 +315,7 @@ function withClassifier(
   { classifier: name }: PipelineFlagValues,
 ): PipelineDocument {
   if (name === undefined) return document;
-  const at = document.stages.findIndex(({ role }) => role === "classifier");
-  const stage = document.stages[at];
-  if (stage === undefined) {
-    throw new OptionError(
-      "--classifier: this pipeline has no classifier; it has " +
-        document.stages.map(({ role }) => role).join(", "),
-    );
-  }
+  const { at, stage } = stageToChange(document, "classifier", "classifier");
   if (name === stage.name) return document;
   return { ...document, stages: document.stages.with(at, { role: "classifier", name }) };
 }
