@@ -31,6 +31,8 @@ import { root } from "./setup.ts";
 
 const source = join(root, "examples/studio");
 const runtimeFiles = [
+  "ort-wasm-simd-threaded.mjs",
+  "ort-wasm-simd-threaded.wasm",
   "ort-wasm-simd-threaded.asyncify.mjs",
   "ort-wasm-simd-threaded.asyncify.wasm",
 ];

@@ -35,11 +35,16 @@ await esbuild.build({
 });
 await esbuild.stop();
 const models = ["image_encoder.onnx", "mask_decoder.onnx", "text_encoder.onnx"];
-const runtime = "ort-wasm-simd-threaded.asyncify";
+// The first for the CPU, the second for WebGPU.
+const runtimes = ["ort-wasm-simd-threaded", "ort-wasm-simd-threaded.asyncify"];
 const assets: [from: string, names: string[], to: string][] = [
   [here, ["index.html"], out],
   [join(root, "models"), [...models, "ovsnet.json", "tokenizer.json"], join(out, "models")],
-  [join(root, "node_modules/onnxruntime-web/dist"), [`${runtime}.mjs`, `${runtime}.wasm`], out],
+  [
+    join(root, "node_modules/onnxruntime-web/dist"),
+    runtimes.flatMap((name) => [`${name}.mjs`, `${name}.wasm`]),
+    out,
+  ],
 ];
 for (const [from, names, to] of assets) {
   await mkdir(to, { recursive: true });

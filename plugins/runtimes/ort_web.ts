@@ -10,36 +10,51 @@ import { checkThreads, modelError, type Ort, OrtSession, reason } from "./ort_se
 import { withRuntimeDir } from "./quiet_driver.ts";
 import { writeOutSpaceToDepth } from "./write_out_space_to_depth.ts";
 
-let library: Promise<Ort> | null = null;
+/** One build of the package, loaded when it is first asked for. */
+class Build {
+  readonly #load: () => Promise<Ort>;
+  #library: Promise<Ort> | null = null;
+  #last: Promise<unknown> = Promise.resolve();
+  /** Threads of the pool that all its sessions share; null before the first session. */
+  pool: number | null = null;
 
-async function importLibrary(): Promise<Ort> {
-  try {
-    return await import("onnxruntime-web/webgpu");
-  } catch (error) {
-    library = null;
-    throw new DeviceError(
-      "this engine needs onnxruntime-web 1.30: run `deno install`, or " +
-        `\`npm install onnxruntime-web@1.30.0\` (${reason(error)})`,
-      { cause: error },
-    );
+  constructor(load: () => Promise<Ort>) {
+    this.#load = load;
   }
+
+  /** @throws {DeviceError} If the package is missing. */
+  library(): Promise<Ort> {
+    return this.#library ??= this.#load().catch((error) => {
+      this.#library = null;
+      throw new DeviceError(
+        "this engine needs onnxruntime-web 1.30: run `deno install`, or " +
+          `\`npm install onnxruntime-web@1.30.0\` (${reason(error)})`,
+        { cause: error },
+      );
+    });
+  }
+
+  /**
+   * Runs a task after those before it: one instance serves all sessions, and with WebGPU it suspends
+   * while the GPU works; a second call that came in meanwhile would corrupt its stack.
+   */
+  readonly exclusively = <T>(task: () => Promise<T>): Promise<T> => {
+    const result = this.#last.then(task);
+    this.#last = result.catch(() => {});
+    return result;
+  };
 }
 
-/** Threads of the pool that all sessions share; null before the first session. */
-let pool: number | null = null;
+// Each build is a WebAssembly instance of its own. That without WebGPU is half the other's size, and
+// faster: its code need not be able to suspend.
+const builds = {
+  cpu: new Build(() => import("onnxruntime-web/wasm")),
+  webgpu: new Build(() => import("onnxruntime-web/webgpu")),
+};
 
 // Seen with onnxruntime-web 1.30: after a run that a lost device ended, no model can be loaded on any
 // other device.
 let brokenByLoss = false;
-
-// One WebAssembly instance serves all sessions, and it suspends while the GPU works: a second call
-// that comes in meanwhile would corrupt its stack.
-let last: Promise<unknown> = Promise.resolve();
-function exclusively<T>(task: () => Promise<T>): Promise<T> {
-  const result = last.then(task);
-  last = result.catch(() => {});
-  return result;
-}
 
 /** Options of {@linkcode ortWebEngine}. */
 export interface OrtWebOptions {
@@ -49,7 +64,8 @@ export interface OrtWebOptions {
   isLost?: () => string | null;
   /**
    * Upper bound on WebAssembly threads; only a page that is cross-origin isolated has more than one.
-   * The pool is made with the first session of the page, or process, and serves all others.
+   * The pool is made with the first session of the page, or process, and serves all others on the
+   * CPU; those on a device have one of their own.
    */
   threads?: number;
   /** The folder, as a URL ending in "/", that holds ONNX Runtime's `.wasm` and `.mjs` files. */
@@ -68,14 +84,15 @@ export interface OrtWebOptions {
 export async function ortWebEngine(options: OrtWebOptions = {}): Promise<Engine> {
   const { gpu, threads } = options;
   checkThreads(threads);
-  const ort = await (library ??= importLibrary());
+  const build = gpu ? builds.webgpu : builds.cpu;
+  const ort = await build.library();
   if (options.wasmPaths !== undefined) ort.env.wasm.wasmPaths = options.wasmPaths;
   if (threads !== undefined) {
     // Without isolation there are no threads, and asking for them fails.
-    if (pool === null) ort.env.wasm.numThreads = globalThis.crossOriginIsolated ? threads : 1;
-    else if (pool > threads) {
+    if (build.pool === null) ort.env.wasm.numThreads = globalThis.crossOriginIsolated ? threads : 1;
+    else if (build.pool > threads) {
       throw new OptionError(
-        `threads is ${threads}, but ONNX Runtime's WebAssembly has ${pool} since its first session; ` +
+        `threads is ${threads}, but ONNX Runtime's WebAssembly has ${build.pool} since its first session; ` +
           "give the bound with the first device",
       );
     }
@@ -99,7 +116,7 @@ export async function ortWebEngine(options: OrtWebOptions = {}): Promise<Engine>
         });
       const open = async () => {
         const session = await create("gpu-buffer");
-        pool ??= ort.env.wasm.numThreads ?? 1;
+        build.pool ??= ort.env.wasm.numThreads ?? 1;
         if (!gpu) return session;
         // What WebGPU has no type for would fail in every run.
         const places = session.outputMetadata.map((meta) =>
@@ -111,10 +128,10 @@ export async function ortWebEngine(options: OrtWebOptions = {}): Promise<Engine>
       };
       try {
         // The first one makes the library look at the adapters, whatever device it is given.
-        const session = await exclusively(() => withRuntimeDir(open));
+        const session = await build.exclusively(() => withRuntimeDir(open));
         const { isLost } = options;
         return new OrtSession(ort, session, {
-          exclusively,
+          exclusively: build.exclusively,
           onLossInRun: () => brokenByLoss = true,
           ...(gpu ? { gpu } : {}),
           ...(isLost ? { isLost } : {}),

@@ -77,10 +77,16 @@ export class StudioPage implements AsyncDisposable {
   readonly page: Page;
   /** What went wrong without anybody being told. */
   readonly errors: string[] = [];
+  /** The WebAssembly files that were asked for. */
+  readonly runtimes = new Set<string>();
 
   private constructor(page: Page) {
     this.page = page;
     page.on("pageerror", (error) => this.errors.push(error.stack ?? error.message));
+    page.on("request", (request) => {
+      const name = new URL(request.url()).pathname.split("/").at(-1)!;
+      if (name.endsWith(".wasm")) this.runtimes.add(name);
+    });
   }
 
   /** Opens a tab with storage of its own; `prepare` is run before the page is asked for. */

@@ -116,6 +116,8 @@ async function withoutGpu(t: Deno.TestContext, opened: StudioPage): Promise<void
     assert.deepEqual(await page.locator("#stages td:nth-child(2)").allTextContents(), [
       ...Array<string>(7).fill("CPU"),
     ]);
+    // The one with WebGPU is twice as large, and slower.
+    assert.deepEqual([...studio.runtimes], ["ort-wasm-simd-threaded.wasm"]);
   });
 
   const { picture, names, png } = await renderPng();
