@@ -95,13 +95,23 @@ Deno.test({
   },
 });
 
+/** Steps that each begin where the last one ended: after a failure the others would wait in vain. */
+function inOrder(t: Deno.TestContext) {
+  let isBroken = false;
+  return async (name: string, fn: () => Promise<void>): Promise<void> => {
+    const isDone = await t.step({ name, fn, ignore: isBroken });
+    isBroken ||= !isDone;
+  };
+}
+
 async function withoutGpu(t: Deno.TestContext, opened: StudioPage): Promise<void> {
   await using studio = opened;
   const { page } = studio;
+  const step = inOrder(t);
   const input = page.locator("#class-input");
   const status = page.locator("#status");
 
-  await t.step("shows a scene by itself, and says plainly that it is on the CPU", async () => {
+  await step("shows a scene by itself, and says plainly that it is on the CPU", async () => {
     await studio.settle();
     assert.equal(await page.locator("#badge-text").textContent(), "On the CPU, no GPU");
     const text = await page.locator("#device-text").textContent();
@@ -121,7 +131,7 @@ async function withoutGpu(t: Deno.TestContext, opened: StudioPage): Promise<void
   });
 
   const { picture, names, png } = await renderPng();
-  await t.step("takes a file, and classes that are typed and pasted", async () => {
+  await step("takes a file, and classes that are typed and pasted", async () => {
     await page.locator("#clear").click();
     assert.equal(await status.textContent(), "Add a class to look for");
     assert.ok(await page.locator("#export-png").isDisabled());
@@ -143,7 +153,7 @@ async function withoutGpu(t: Deno.TestContext, opened: StudioPage): Promise<void
     assert.deepEqual(await studio.stagesRun(), ["Text encoder", ...tail]);
   });
 
-  await t.step("labels 99.9 % of the pixels as Deno does; exports agree on colours", async () => {
+  await step("labels 99.9 % of the pixels as Deno does; exports agree on colours", async () => {
     await using device = await acquireDevice("cpu", { threads: 1 });
     const models = modelsAt(new URL("../../../models/", import.meta.url));
     const session = await Session.open(device, models);
@@ -176,7 +186,7 @@ async function withoutGpu(t: Deno.TestContext, opened: StudioPage): Promise<void
     assert.ok(decode(overlay.bytes).width >= 1000);
   });
 
-  await t.step("a dragged slider changes what GFA and its followers compute", async () => {
+  await step("a dragged slider changes what GFA and its followers compute", async () => {
     const slider = page.locator("#omega");
     const box = (await slider.boundingBox())!;
     const y = box.y + box.height / 2;
@@ -204,7 +214,7 @@ async function withoutGpu(t: Deno.TestContext, opened: StudioPage): Promise<void
     assert.ok(await slider.isEnabled());
   });
 
-  await t.step("pointer and arrow keys tell a segment's name, score and runners-up", async () => {
+  await step("pointer and arrow keys tell a segment's name, score and runners-up", async () => {
     const largest = page.locator("#found button").first();
     const name = await largest.getAttribute("data-label");
     const viewer = (await page.locator("#viewer").boundingBox())!;
@@ -251,7 +261,7 @@ async function withoutGpu(t: Deno.TestContext, opened: StudioPage): Promise<void
     assert.ok(await page.locator("#cross").isHidden());
   });
 
-  await t.step("chips go by click and by Backspace, and Clear can be undone", async () => {
+  await step("chips go by click and by Backspace, and Clear can be undone", async () => {
     await page.getByRole("button", { name: `Remove ${names[0]}`, exact: true }).click();
     assert.deepEqual(await studio.classes(), names.slice(1));
     await input.focus();
@@ -264,7 +274,7 @@ async function withoutGpu(t: Deno.TestContext, opened: StudioPage): Promise<void
     await studio.settle();
   });
 
-  await t.step(
+  await step(
     "above 24 classes legend, overlay and label map keep one set of colours",
     async () => {
       await page.evaluate((text) => navigator.clipboard.writeText(text), alphabet.join(", "));
@@ -284,7 +294,7 @@ async function withoutGpu(t: Deno.TestContext, opened: StudioPage): Promise<void
     },
   );
 
-  await t.step("what is no image, too large or damaged is refused; the rest stays", async () => {
+  await step("what is no image, too large or damaged is refused; the rest stays", async () => {
     const before = await page.locator("#caption").textContent();
     const found = await page.locator("#found").textContent();
     await studio.choose("notes.txt", "text/plain", new TextEncoder().encode("no image, but text"));
@@ -302,7 +312,7 @@ async function withoutGpu(t: Deno.TestContext, opened: StudioPage): Promise<void
     assert.equal(await page.locator("#found").textContent(), found);
   });
 
-  await t.step("the camera gives a picture", async () => {
+  await step("the camera gives a picture", async () => {
     await page.locator("#camera").click();
     await page.locator("#shoot:enabled").click();
     await page.locator("#caption").filter({ hasText: "camera.png" }).waitFor();
@@ -310,7 +320,7 @@ async function withoutGpu(t: Deno.TestContext, opened: StudioPage): Promise<void
     assert.ok(await page.locator("#export-png").isEnabled());
   });
 
-  await t.step("a worker that dies is replaced, and the work goes on", async () => {
+  await step("a worker that dies is replaced, and the work goes on", async () => {
     const classes = await studio.classes();
     await studio.killWorker();
     await studio.notice(/The worker stopped .* your picture and classes are kept/);
@@ -321,7 +331,7 @@ async function withoutGpu(t: Deno.TestContext, opened: StudioPage): Promise<void
     await studio.save("#export-labels");
   });
 
-  await t.step("nothing shifted, and axe finds nothing, light, dark and on a phone", async () => {
+  await step("nothing shifted, and axe finds nothing, light, dark and on a phone", async () => {
     assert.deepEqual(await studio.layoutShifts(), []);
     assert.deepEqual(await studio.accessibilityViolations(), []);
     // Colours half-way from light to dark are nobody's.
@@ -383,12 +393,13 @@ async function brokenModels(opened: StudioPage): Promise<void> {
 async function withGpu(t: Deno.TestContext, opened: StudioPage): Promise<void> {
   await using studio = opened;
   const { page } = studio;
+  const step = inOrder(t);
   const labels = async () => decode((await studio.save("#export-labels")).bytes).data;
 
   await studio.settle();
   const onCpu = await labels();
 
-  await t.step("runs the kernels on the GPU that is asked for", async () => {
+  await step("runs the kernels on the GPU that is asked for", async () => {
     await page.locator("#device").selectOption("webgpu");
     await page.locator("#badge.gpu").waitFor();
     await studio.settle();
@@ -407,7 +418,7 @@ async function withGpu(t: Deno.TestContext, opened: StudioPage): Promise<void> {
     assert.ok(same.length >= 0.999 * onCpu.length, `${same.length} of ${onCpu.length}`);
   });
 
-  await t.step("a lost GPU is opened again, and the work goes on", async () => {
+  await step("a lost GPU is opened again, and the work goes on", async () => {
     const before = await labels();
     const session = await page.context().browser()!.newBrowserCDPSession();
     await session.send("Browser.crashGpuProcess");
