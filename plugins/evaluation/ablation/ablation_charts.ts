@@ -72,7 +72,8 @@ async function tableChart(results: AblationResults, t: number): Promise<Ablation
       type: "nominal",
       scale: { domain: labels },
       title: null,
-      axis: { labelLimit: 260, labels: column === 0 },
+      // Vega has no canvas to measure text with, and takes it for too wide: no limit.
+      axis: { labelLimit: 0, labels: column === 0 },
     };
     return {
       width: 200,
@@ -109,7 +110,7 @@ async function sweepChart(results: AblationResults, s: number): Promise<Ablation
     field: "value",
     type: "quantitative",
     title: parameter,
-    scale: isWide ? { type: "log" } : { zero: false },
+    scale: isWide ? { type: "log", nice: false } : { zero: false },
     axis: { values, format: "~g" },
   };
   const color = {
