@@ -117,6 +117,9 @@ export function parseArguments<const Flags extends Readonly<Record<string, FlagS
       }
     } else if (value === undefined || isFlag(value, known)) {
       throw new OptionError(`${rawName} needs a value (${flag.value}); ${hint}`);
+    } else if (value === "" && (flag.value === "DIR" || flag.value === "FILE")) {
+      // A variable of the shell that isn't set: this folder is hardly meant.
+      throw new OptionError(`${rawName} is empty; it must name a ${flag.value}`);
     }
     const given = values.get(name) ?? [];
     if (given.length > 0 && flag.multiple !== true) {

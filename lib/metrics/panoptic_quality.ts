@@ -227,8 +227,13 @@ export class PanopticQuality {
     }
   }
 
-  /** The figures of all that was added. */
-  result(): PanopticQualityResult {
+  /**
+   * The figures of all that was added.
+   *
+   * @param options.over `"either"`, which is what panopticapi does, where left out: a class
+   * predicted where it never is counts as 0. `"truth"`: means are over the classes of the truth.
+   */
+  result({ over = "either" }: { over?: "either" | "truth" } = {}): PanopticQualityResult {
     const perClass = this.isThing.map((_, label): PanopticClassQuality => {
       const counts = this.#classes.get(label);
       if (counts === undefined) {
@@ -248,8 +253,9 @@ export class PanopticQuality {
       };
     });
     const means = (kept: (isThing: boolean | null) => boolean): PanopticMeans => {
-      const scored = perClass.filter(({ label }) =>
-        this.#classes.has(label) && kept(this.isThing[label]!)
+      const scored = perClass.filter(({ label, matches, misses }) =>
+        this.#classes.has(label) && kept(this.isThing[label]!) &&
+        (over === "either" || matches + misses > 0)
       );
       const mean = (of: "pq" | "sq" | "rq") =>
         scored.reduce((sum, quality) => sum + quality[of], 0) / scored.length;

@@ -42,7 +42,7 @@ export function formatEvaluation(
   if (distractors !== null) {
     lines.push(
       formatTable(
-        columns(["irrelevant names", mainFigures[task].whole]),
+        columns(["irrelevant names", `${mainFigures[task].whole} of the classes in the truth`]),
         distractors.map((level) => [String(level.count), format(mainFigure(task, level))]),
       ),
     );

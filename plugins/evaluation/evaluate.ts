@@ -41,7 +41,7 @@ export interface EvaluateProgress {
   readonly imagesPerSecond: number;
   /** What is left, by that. */
   readonly secondsLeft: number;
-  /** The figures so far, as they were a second ago or a little more. */
+  /** The figures so far, as they were a second ago or a little more; with the last image, all. */
   readonly score: Percent;
 }
 
@@ -122,9 +122,20 @@ export class RunSums {
     this.extremes = new Extremes(identity.pictures);
   }
 
-  /** Adds a record. The sums of floats depend on the order: records come in that of the images. */
+  /**
+   * Adds a record. The sums of floats depend on the order: records come in that of the images.
+   *
+   * @throws {InputError} If its scores are damaged; names the image.
+   */
   add({ index, id, levels }: ImageRecord): void {
-    levels.forEach((scores, level) => this.#levels[level]!.add(scores));
+    try {
+      levels.forEach((scores, level) => this.#levels[level]!.add(scores));
+    } catch (cause) {
+      throw new InputError(
+        `image ${index} (${id}): its line in images.jsonl is damaged: ${(cause as Error).message}`,
+        { cause },
+      );
+    }
     this.#images++;
     const score = this.#task.imageScore(levels[0]!);
     if (score !== null) this.extremes.add({ index, id, score });
@@ -132,7 +143,7 @@ export class RunSums {
 
   /** The main figure so far. */
   score(): Percent {
-    return mainFigure(this.#identity.task, this.#levels[0]!.figures());
+    return mainFigure(this.#identity.task, this.#levels[0]!.figures("either"));
   }
 
   /** Everything, once the last record is there. */
@@ -150,11 +161,11 @@ export class RunSums {
       dataset: dataset.name,
       images: this.#images,
       shard: shard === null ? null : formatShard(shard),
-      ...first.figures(),
+      ...first.figures("either"),
       similarity: similarity?.average ?? null,
       distractors: distractors === null ? null : distractors.counts.map((count, level) => ({
         count,
-        ...this.#levels[level]!.figures(),
+        ...this.#levels[level]!.figures("truth"),
       })),
       classes: first.classes().map((c) => ({ ...c, nearest: nearest.get(c.name) ?? null })),
       confusions: first.confusions(),
@@ -353,8 +364,9 @@ export async function evaluate(
   const pictures = folder && new Pictures(folder, task, dataset.classes.length);
   const sums = new RunSums(identity);
   let done = 0;
+  using begun = await folder?.begin(identity, options.folder?.resume ? "resume" : "refuse");
   if (folder !== null) {
-    for await (const record of await folder.begin(identity, options.folder!.resume ?? false)) {
+    for await (const record of begun!.records) {
       if (record.id !== dataset.id(record.index)) {
         throw new InputError(
           `${folder.path}: image ${record.index} is "${record.id}" there, and ` +
@@ -373,6 +385,17 @@ export async function evaluate(
   const start = performance.now();
   let [waited, nextScore, score] = [start, -Infinity, null as Percent];
   try {
+    if (pictures !== null) {
+      // A killed run leaves lines whose pictures had not been written yet.
+      for (const index of sums.extremes.indices()) {
+        if (folder!.hasPictures(index)) continue;
+        signal?.throwIfAborted();
+        const sample = await dataset.read(index, signal === undefined ? {} : { signal });
+        await split.run(sample.image, vocabularies.slice(0, 1), async (outputs) => {
+          await pictures.draw(index, sample, outputs, await task.score(sample, outputs));
+        }, signal);
+      }
+    }
     for await (const sample of readAhead(dataset, imagesFrom(done, identity), signal)) {
       timing.reading += performance.now() - waited;
       signal?.throwIfAborted();
@@ -402,7 +425,7 @@ export async function evaluate(
       timing.images++;
       timing.total = now - start;
       if (onProgress) {
-        if (now > nextScore) {
+        if (now > nextScore || done === total) {
           score = sums.score();
           // What is shown on the way takes a twentieth of the time at most.
           nextScore = now + Math.max(1000, 20 * (performance.now() - now));

@@ -7,13 +7,13 @@ import { copyFileSync, readFileSync } from "node:fs";
 import { InputError } from "../../lib/errors.ts";
 import { writeError, writeTextAtomically } from "../training/run_files.ts";
 import { RunSums } from "./evaluate.ts";
-import { pictureKinds } from "./pictures.ts";
 import type { EvaluationResult } from "./result.ts";
 import {
   type EvaluationIdentity,
   formatDifferences,
   formatShard,
   type ImageRecord,
+  pictureKinds,
   RunFolder,
   type Shard,
   shardLength,
@@ -116,7 +116,8 @@ export async function mergeEvaluations(
     );
   }
   const target = new RunFolder(out);
-  await target.begin(identity, false);
+  // A merge that was cut off takes no time to do again.
+  using _begun = await target.begin(identity, "replace");
   const sums = new RunSums(identity);
   const readers = shards.map(({ folder, identity }) => folder.records(identity));
   for (let index = 0; index < images; index++) {
@@ -127,6 +128,12 @@ export async function mergeEvaluations(
   }
   for (const index of sums.extremes.indices()) {
     const { folder } = shards[index % shards.length]!;
+    if (!folder.hasPictures(index)) {
+      throw new InputError(
+        `${folder.path}: the pictures of image ${index} are missing; run the shard again with ` +
+          "--resume, which draws them",
+      );
+    }
     target.makePictures();
     for (const kind of pictureKinds) {
       const to = target.picture(index, kind);

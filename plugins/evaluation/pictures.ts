@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { writeFile } from "node:fs/promises";
+import { rename, writeFile } from "node:fs/promises";
 import type { DatasetSample } from "../../lib/data/dataset.ts";
 import type { Image } from "../../lib/image/image.ts";
 import { overlay } from "../../lib/image/overlay.ts";
@@ -11,11 +11,8 @@ import { classColours } from "../../lib/image/palette.ts";
 import { importSharp } from "../codecs/import_sharp.ts";
 import type { Json } from "../training/checkpoint.ts";
 import { writeError } from "../training/run_files.ts";
-import type { RunFolder } from "./run_folder.ts";
+import { type PictureKind, pictureKinds, type RunFolder } from "./run_folder.ts";
 import type { Drawing, Outputs, Task } from "./tasks/task.ts";
-
-/** The pictures of an image. */
-export const pictureKinds = ["image", "truth", "prediction"] as const;
 
 /** The longest side of a picture; reports show them side by side. */
 const mostPixels = 512;
@@ -35,7 +32,7 @@ const mostWaiting = 2 ** 22;
 /** Pictures wait so long at most, in milliseconds. */
 const longestWait = 10_000;
 
-type PictureSet = Record<(typeof pictureKinds)[number], Image>;
+type PictureSet = Record<PictureKind, Image>;
 
 /**
  * The pictures of a run's best and worst images. Most images that are among them at first are so no
@@ -97,8 +94,9 @@ export class Pictures {
       await Promise.all(pictureKinds.map(async (kind) => {
         const path = this.#folder.picture(index, kind);
         try {
-          // Not synced: a report can do without.
-          await writeFile(path, await encode(pictures[kind]));
+          // Not synced, which takes longer than drawing again what a loss of power took.
+          await writeFile(`${path}.tmp`, await encode(pictures[kind]));
+          await rename(`${path}.tmp`, path);
         } catch (cause) {
           throw writeError(path, cause);
         }

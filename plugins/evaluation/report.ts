@@ -8,7 +8,6 @@ import { classColours, toHex } from "../../lib/image/palette.ts";
 import { InputError } from "../../lib/errors.ts";
 import { writeTextAtomically } from "../training/run_files.ts";
 import { escapeHtml } from "./charts.ts";
-import { pictureKinds } from "./pictures.ts";
 import { type ReportChart, reportCharts } from "./report_charts.ts";
 import { reportScript, reportStyle } from "./report_style.ts";
 import {
@@ -19,7 +18,12 @@ import {
   mainFigures,
   namedFigures,
 } from "./result.ts";
-import { type EvaluationIdentity, type ImageRecord, RunFolder } from "./run_folder.ts";
+import {
+  type EvaluationIdentity,
+  type ImageRecord,
+  pictureKinds,
+  RunFolder,
+} from "./run_folder.ts";
 import { taskOf } from "./tasks/task_of.ts";
 import type { Task } from "./tasks/task.ts";
 

@@ -148,8 +148,9 @@ async function distractorCurve(result: EvaluationResult): Promise<ReportChart> {
     "distractors",
     {
       heading: "Irrelevant names in the vocabulary",
-      text: `${whole} as names that no image shows are added: ${first.score?.toFixed(1) ?? "–"} ` +
-        `with none, ${last.score?.toFixed(1) ?? "–"} with ${last.count}.`,
+      text: `${whole} over the classes in the truth, as names that no image shows are added: ` +
+        `${first.score?.toFixed(1) ?? "–"} with none, ${last.score?.toFixed(1) ?? "–"} with ` +
+        `${last.count}.`,
       columns: ["irrelevant names", `${whole} (%)`],
       rows: points.map(({ count, score }) => [count, round(score)]),
     },

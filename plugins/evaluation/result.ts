@@ -111,7 +111,11 @@ export type EvaluationResult = Figures & {
   readonly classes: readonly ClassResult[];
   /** The commonest confusions of pixels, commonest first. */
   readonly confusions: readonly Confusion[];
-  /** The figures as irrelevant names are added to the vocabulary; null where none were. */
+  /**
+   * The figures as irrelevant names are added to the vocabulary; null where none were. Means are over
+   * the classes of the truth alone: so all are over the same ones, however often a class that no
+   * image shows is predicted.
+   */
   readonly distractors: readonly (Figures & { readonly count: number })[] | null;
   /** The images that did best, the best one first. */
   readonly best: readonly ImageScore[];

@@ -3,11 +3,12 @@
  *
  * @module
  */
-import { mkdirSync, readdirSync, readFileSync, rmSync, truncateSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync } from "node:fs";
 import { join } from "node:path";
-import { InputError, OptionError } from "../../lib/errors.ts";
+import { InputError, OptionError, OutputError } from "../../lib/errors.ts";
 import { differences, type Json, type JsonObject } from "../training/checkpoint.ts";
-import { appendText, writeError, writeTextAtomically } from "../training/run_files.ts";
+import { appendText, isTemporary, writeError, writeTextAtomically } from "../training/run_files.ts";
+import { lockFile, lockRun } from "../training/run_lock.ts";
 import { readJsonLines } from "./json_lines.ts";
 import type { PipelineIdentity } from "./pipeline_identity.ts";
 import type { EvaluationResult } from "./result.ts";
@@ -79,6 +80,12 @@ export interface ImageRecord {
   readonly levels: readonly Json[];
 }
 
+/** The pictures of an image. */
+export const pictureKinds = ["image", "truth", "prediction"] as const;
+
+/** One of the pictures of an image. */
+export type PictureKind = (typeof pictureKinds)[number];
+
 const names = {
   run: "run.json",
   images: "images.jsonl",
@@ -109,6 +116,12 @@ export function formatDifferences(there: object, here: object): string {
     .map((line) => line.length > 240 ? `${line.slice(0, 240)}…` : line);
   const shown = found.slice(0, 3).join("; ");
   return found.length > 3 ? `${shown}; and ${found.length - 3} more` : shown;
+}
+
+/** A run that has a folder to itself until it is disposed of. */
+export interface BegunRun extends Disposable {
+  /** The records that are there already, in order. */
+  readonly records: AsyncIterable<ImageRecord>;
 }
 
 /** A folder that holds an evaluation, or will. */
@@ -173,26 +186,29 @@ export class RunFolder {
   }
 
   /**
-   * Makes the folder ready for a run, or for more of one.
+   * Takes the folder for a run, or for more of one.
    *
    * @param identity The run.
-   * @param resume Whether it may go on where it stood.
-   * @returns The records that are there already, in order.
-   * @throws {OptionError} If another run is there, or a part of this one and `resume` is false.
+   * @param part What is done where a part of this run is there already.
+   * @throws {OptionError} If another run is there, or a part of this one that is to be refused.
    * @throws {InputError} If a file there is damaged.
-   * @throws {OutputError} If the folder can't be written.
+   * @throws {OutputError} If the folder holds anything else, another process works there, or it
+   * can't be written.
    */
-  async begin(identity: EvaluationIdentity, resume: boolean): Promise<AsyncIterable<ImageRecord>> {
+  async begin(
+    identity: EvaluationIdentity,
+    part: "refuse" | "resume" | "replace",
+  ): Promise<BegunRun> {
     const found = this.readIdentity();
-    if (found !== null) {
+    if (found === null) this.#refuseForeign();
+    else {
       const differing = formatDifferences(found, identity);
       if (differing !== "") {
         throw new OptionError(
           `${this.path}: is another evaluation: ${differing}; choose another folder with --out`,
         );
       }
-      if (resume) return await this.#goOn(identity);
-      if (this.readResult() === null) {
+      if (part === "refuse" && this.readResult() === null) {
         throw new OptionError(
           `${this.path}: holds a part of this evaluation; go on with --resume, or choose another ` +
             "folder with --out",
@@ -201,14 +217,50 @@ export class RunFolder {
     }
     try {
       mkdirSync(this.path, { recursive: true });
+    } catch (cause) {
+      throw writeError(this.path, cause);
+    }
+    const lock = lockRun(this.path);
+    const begun = (records: AsyncIterable<ImageRecord>) => ({
+      records,
+      [Symbol.dispose]: () => lock[Symbol.dispose](),
+    });
+    try {
+      if (found !== null && part === "resume") return begun(await this.#goOn(identity));
+      this.#clear();
+      writeTextAtomically(this.at(names.run), JSON.stringify(identity, null, 2) + "\n");
+      return begun(nothing());
+    } catch (error) {
+      lock[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Refuses a folder with files of somebody else's: a run removes what lies in its way. */
+  #refuseForeign(): void {
+    let files: string[];
+    try {
+      files = readdirSync(this.path);
+    } catch {
+      return; // There is none, or making it fails with a better reason.
+    }
+    const foreign = files.find((name) => name !== lockFile && !isTemporary(name));
+    if (foreign === undefined) return;
+    throw new OutputError(
+      `${this.path}: holds "${foreign}" and is no folder of an evaluation; choose another one with ` +
+        "--out, new or empty",
+    );
+  }
+
+  /** Removes what a run has left. */
+  #clear(): void {
+    try {
       for (const name of [names.result, names.images, names.similarity, names.pictures]) {
         rmSync(this.at(name), { force: true, recursive: true });
       }
     } catch (cause) {
       throw writeError(this.path, cause);
     }
-    writeTextAtomically(this.at(names.run), JSON.stringify(identity, null, 2) + "\n");
-    return nothing();
   }
 
   /** Takes away a line that was cut off, and gives the others. */
@@ -259,8 +311,13 @@ export class RunFolder {
   }
 
   /** Where the picture of an image lies. */
-  picture(index: number, kind: string): string {
+  picture(index: number, kind: PictureKind): string {
     return this.at(names.pictures, `${String(index).padStart(6, "0")}.${kind}.webp`);
+  }
+
+  /** Whether all pictures of an image are there: what is there is complete. */
+  hasPictures(index: number): boolean {
+    return pictureKinds.every((kind) => existsSync(this.picture(index, kind)));
   }
 
   /** Makes the folder of pictures. */

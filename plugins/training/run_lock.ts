@@ -1,5 +1,5 @@
 /**
- * Keeps two runs of training out of one folder.
+ * Keeps two runs out of one folder.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { kill, pid } from "node:process";
 import { OutputError } from "../../lib/errors.ts";
 import { writeError } from "./run_files.ts";
 
-/** Who trains in a folder. */
+/** Who works in a folder. */
 interface Owner {
   /** Its process. */
   readonly pid: number;
@@ -17,7 +17,8 @@ interface Owner {
   readonly began: string | null;
 }
 
-const name = "running.json";
+/** The name of the lock. */
+export const lockFile = "running.json";
 
 /** When a process began: another one may get its number later. */
 function beganAt(pid: number): string | null {
@@ -57,12 +58,12 @@ function readOwner(path: string): Owner | null {
  *
  * @param folder The run's folder; it exists.
  * @returns The lock; disposing of it gives the folder free.
- * @throws {OutputError} If another run, or another one of this process, trains there; names folder
+ * @throws {OutputError} If another run, or another one of this process, works there; names folder
  *   and process. Or if the lock can't be written.
  */
 export function lockRun(folder: string): Disposable {
-  const path = join(folder, name);
-  const draft = join(folder, `.${name}.${pid}.tmp`);
+  const path = join(folder, lockFile);
+  const draft = join(folder, `.${lockFile}.${pid}.tmp`);
   const own: Owner = { pid, began: beganAt(pid) };
   try {
     writeFileSync(draft, JSON.stringify(own) + "\n");
@@ -77,8 +78,8 @@ export function lockRun(folder: string): Disposable {
       const owner = readOwner(path);
       if (owner !== null && isAlive(owner)) {
         throw new OutputError(
-          `${folder}: process ${owner.pid} trains there; wait for its end or stop it, or train ` +
-            `into another folder`,
+          `${folder}: process ${owner.pid} works there; wait for its end or stop it, or choose ` +
+            "another folder",
         );
       }
       removeStale(path, owner);

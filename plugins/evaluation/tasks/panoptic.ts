@@ -71,8 +71,8 @@ export function panopticTask({ classes, others }: ScoredClasses): Task {
       const quality = new PanopticQuality(isThing);
       return {
         add: (counts) => quality.merge(qualityOf(counts)),
-        figures() {
-          const { all, things, stuff } = quality.result();
+        figures(over) {
+          const { all, things, stuff } = quality.result({ over });
           return { ...group(all), things: group(things), stuff: group(stuff) };
         },
         classes: () =>

@@ -57,12 +57,14 @@ export function semanticTask({ classes, others }: ScoredClasses): Task {
       const matrix = new ConfusionMatrix(numClasses, { ignoreLabel: -1 });
       return {
         add: (cells) => matrix.merge(matrixOf(cells)),
-        figures: () => ({
-          mIoU: percent(matrix.meanIou({ without })),
+        figures: (over) => ({
+          mIoU: percent(matrix.meanIou({ without, over })),
           pixelAccuracy: percent(matrix.pixelAccuracy({ without })),
           meanAccuracy: percent(matrix.meanAccuracy({ without })),
           frequencyWeightedIoU: percent(matrix.frequencyWeightedIou({ without })),
-          classesScored: matrix.iou().filter((iou, c) => !Number.isNaN(iou) && c !== others).length,
+          // Only classes of the truth have an accuracy.
+          classesScored: (over === "truth" ? matrix.accuracy() : matrix.iou())
+            .filter((share, c) => !Number.isNaN(share) && c !== others).length,
         }),
         classes() {
           const [iou, accuracy] = [matrix.iou(), matrix.accuracy()];

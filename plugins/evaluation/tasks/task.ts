@@ -32,8 +32,13 @@ export interface Drawing {
 export interface Accumulator {
   /** Adds what {@linkcode Task.score} gave for an image. */
   add(scores: Json): void;
-  /** The figures so far. */
-  figures(): Figures;
+  /**
+   * The figures so far.
+   *
+   * @param over Which classes means are over: those of the truth or the prediction, or those of the
+   * truth alone.
+   */
+  figures(over: "either" | "truth"): Figures;
   /** The figures of every class so far. */
   classes(): Omit<ClassResult, "nearest">[];
   /** The commonest confusions so far. */

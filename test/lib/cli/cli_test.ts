@@ -35,6 +35,8 @@ Deno.test("arguments: mistakes are named", () => {
     [["a", "-x"], /unknown flag -x/],
     [["a", "--out"], /--out needs a value \(DIR\)/],
     [["a", "--out", "--json"], /--out needs a value/],
+    [["a", "--out", ""], /--out is empty; it must name a DIR/],
+    [["a", "--out="], /--out is empty/],
     [["a", "--json=yes"], /--json takes no value, got "yes"/],
     [["a", "--out", "b", "--out", "c"], /--out is given twice/],
     [["a", "--constructor", "b"], /unknown flag --constructor/],

@@ -102,6 +102,23 @@ Deno.test("panoptic quality: every figure is a share, and PQ = SQ · RQ", () => 
   }));
 });
 
+Deno.test("panoptic quality: over the truth, a class that is only predicted is in no mean", () => {
+  const quality = new PanopticQuality([true, true, false]);
+  quality.add({ ids: [1, 1, 0], segments: [{ id: 1, label: 0 }] }, {
+    ids: [1, 1, 0],
+    segments: [{ id: 1, label: 0 }],
+  });
+  quality.add({ ids: [1, 1, 1], segments: [{ id: 1, label: 0 }] }, {
+    ids: [1, 1, 2],
+    segments: [{ id: 1, label: 0 }, { id: 2, label: 1 }],
+  });
+  const [either, truth] = [quality.result(), quality.result({ over: "truth" })];
+  assert.deepEqual([either.all.n, truth.all.n, truth.stuff.n], [2, 1, 0]);
+  assert.equal(truth.all.pq, 2 * either.all.pq);
+  assert.equal(truth.all.pq, (1 + 2 / 3) / 2);
+  assert.deepEqual(truth.perClass, either.perClass);
+});
+
 Deno.test("panoptic quality: a perfect prediction has 1, under any numbers and order", () => {
   fc.assert(fc.property(fc.array(segmentMap, { maxLength: 5 }), (maps) => {
     const all = maps.map((truth) => {

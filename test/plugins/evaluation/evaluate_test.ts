@@ -1,5 +1,13 @@
 import assert from "node:assert/strict";
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -9,7 +17,15 @@ import { normalizeText } from "../../../lib/text/bpe.ts";
 import { drawDistractors } from "../../../plugins/evaluation/distractors.ts";
 import { evaluate, type EvaluateOptions } from "../../../plugins/evaluation/evaluate.ts";
 import { mergeEvaluations } from "../../../plugins/evaluation/merge.ts";
-import { filesOf, type Runs, tinyDataset, tinyIdentity, tinyPipeline } from "./tiny_run.ts";
+import type { SemanticFigures } from "../../../plugins/evaluation/result.ts";
+import {
+  filesOf,
+  type Runs,
+  tinyDataset,
+  tinyIdentity,
+  tinyNames,
+  tinyPipeline,
+} from "./tiny_run.ts";
 
 const root = mkdtempSync(join(tmpdir(), "ovs-evaluate-"));
 globalThis.addEventListener("unload", () => rmSync(root, { recursive: true, force: true }));
@@ -89,6 +105,72 @@ Deno.test("evaluate: a run that is interrupted anywhere ends with the same bytes
   );
 });
 
+Deno.test("evaluate: what a kill leaves, lines without pictures, ends with the same bytes", async () => {
+  const whole = newFolder();
+  await run(whole, { distractors });
+  const lines = readFileSync(join(whole, "images.jsonl"), "utf8").split("\n");
+  for (const killedAt of [1, 6, 11]) {
+    const path = newFolder();
+    mkdirSync(path);
+    cpSync(join(whole, "run.json"), join(path, "run.json"));
+    writeFileSync(join(path, "images.jsonl"), lines.slice(0, killedAt).join("\n") + "\n");
+    // Pictures in the midst of being written, of an image that will be shown and of another one.
+    const [best] = JSON.parse(readFileSync(join(whole, "result.json"), "utf8")).best;
+    const name = String(best.index).padStart(6, "0");
+    mkdirSync(join(path, "pictures"));
+    cpSync(
+      join(whole, "pictures", `${name}.image.webp`),
+      join(path, "pictures", `${name}.image.webp`),
+    );
+    for (const torn of [`${name}.truth.webp.tmp`, "000999.image.webp.tmp"]) {
+      writeFileSync(join(path, "pictures", torn), "half");
+    }
+    await run(path, { distractors }, true);
+    assert.deepEqual(filesOf(path), filesOf(whole));
+  }
+});
+
+Deno.test("evaluate: a folder with anything else in it is refused, and keeps it", async () => {
+  const path = newFolder();
+  mkdirSync(join(path, "pictures"), { recursive: true });
+  writeFileSync(join(path, "pictures", "holiday.jpg"), "mine");
+  const before = filesOf(path);
+  const foreign = /holds "pictures" and is no folder of an evaluation; choose another one/;
+  for (const resume of [false, true]) await assert.rejects(run(path, {}, resume), foreign);
+  const shard = newFolder();
+  await run(shard, { shard: { index: 0, count: 1 } });
+  await assert.rejects(mergeEvaluations([shard], path), foreign);
+  assert.deepEqual(filesOf(path), before);
+});
+
+Deno.test("evaluate: a second run in the folder is refused while the first is under way", async () => {
+  const path = newFolder();
+  let second: Promise<void> | undefined;
+  const dataset = tinyDataset({
+    onRead(index) {
+      if (index === 3) {
+        second = assert.rejects(run(path, {}, true), /process \d+ works there; wait/);
+      }
+    },
+  });
+  const folder = { path, pipeline: tinyIdentity() };
+  await evaluate(tinyPipeline(), dataset, { folder, pictures: 1 });
+  assert.ok(second !== undefined);
+  await second;
+  const whole = newFolder();
+  await run(whole);
+  assert.deepEqual(filesOf(path), filesOf(whole));
+});
+
+Deno.test("evaluate: what is shown at the end is the result", async () => {
+  const shown: (number | null)[] = [];
+  const { result } = await evaluate(tinyPipeline(), tinyDataset(), {
+    onProgress: ({ score }) => shown.push(score),
+  });
+  assert.ok("mIoU" in result);
+  assert.equal(shown.at(-1), result.mIoU);
+});
+
 Deno.test("evaluate: another run in the folder is refused, and it is said where they differ", async () => {
   const path = newFolder();
   await run(path, { limit: 5 });
@@ -124,6 +206,8 @@ Deno.test("evaluate: a damaged folder is refused by name", async () => {
   await assert.rejects(run(path, {}, true), /line 3 is damaged; it isn't that of image 2/);
   write(lines.with(1, lines[1]!.replace("image 1", "image 7")));
   await assert.rejects(run(path, {}, true), /image 1 is ".*image 7\.png" there, and ".*image 1\.p/);
+  write(lines.with(1, lines[1]!.replace(/\[\[\d+/, "[[99")));
+  await assert.rejects(run(path, {}, true), /image 1 \(.*\): its line in images\.jsonl is damaged/);
   writeFileSync(join(path, "run.json"), "{");
   await assert.rejects(run(path, {}, true), /run\.json: is damaged/);
 });
@@ -146,6 +230,10 @@ Deno.test("evaluate: shards in any order merge to the files of the undivided run
       }
       const out = newFolder();
       shards.sort((a, b) => a.key - b.key);
+      await mergeEvaluations(shards.map(({ path }) => path), out);
+      assert.deepEqual(filesOf(out), filesOf(whole));
+      // Cut off before its end, a merge is simply done again.
+      rmSync(join(out, "result.json"));
       await mergeEvaluations(shards.map(({ path }) => path), out);
       assert.deepEqual(filesOf(out), filesOf(whole));
     }),
@@ -179,6 +267,15 @@ Deno.test("evaluate: shards that don't belong together are refused by name", asy
   await assert.rejects(merge(a, b, newFolder()), /holds no evaluation; there is no run\.json/);
   await assert.rejects(mergeEvaluations([], newFolder()), /no shards/);
   await assert.rejects(mergeEvaluations([a, b, c], a), /is another evaluation: shard/);
+  for (const path of [a, b, c]) rmSync(join(path, "pictures"), { recursive: true });
+  await assert.rejects(
+    merge(a, b, c),
+    /the pictures of image \d+ are missing; run the shard again/,
+  );
+  for (const [index, path] of [a, b, c].entries()) {
+    await run(path, { shard: { index, count: 3 } }, true);
+  }
+  await merge(a, b, c);
   const lines = readFileSync(join(c, "images.jsonl"), "utf8").split("\n");
   writeFileSync(join(c, "images.jsonl"), lines.slice(0, 2).join("\n") + "\n");
   await assert.rejects(merge(a, b, c), /shard 2\/3 isn't finished: 2 of 3 images/);
@@ -239,6 +336,22 @@ Deno.test("evaluate: with distractors, what doesn't depend on words runs once an
   // The tiny pipeline takes some of them for true.
   const [none, , many] = curve as readonly { mIoU: number }[];
   assert.ok(many!.mIoU < none!.mIoU);
+});
+
+Deno.test("evaluate: the curve is over the classes in the truth, whatever else is predicted", async () => {
+  // The last class is in no image, but the pipeline finds it, unless distractors take its place.
+  const names = [...tinyNames, "nowhere"];
+  const shown = tinyDataset();
+  const classes = names.map((name) => ({ name, synonyms: [name], isThing: null }));
+  const { result } = await evaluate(tinyPipeline(), { ...shown, classes }, { distractors });
+  assert.ok("mIoU" in result);
+  const truths = result.classes.slice(0, 4);
+  const [none, ...others] = result.distractors as readonly SemanticFigures[];
+  assert.equal(result.classes[4]!.score, 0);
+  assert.equal(result.classesScored, 5);
+  assert.deepEqual([none, ...others].map((level) => level!.classesScored), [4, 4, 4]);
+  assert.equal(none!.mIoU, truths.reduce((sum, { score }) => sum + score!, 0) / 4);
+  assert.equal(result.mIoU, 4 * none!.mIoU! / 5);
 });
 
 Deno.test("distractors: larger sets hold smaller ones, and never a class's name", () => {

@@ -19,7 +19,7 @@ async function inFolder(body: (folder: string) => Promise<void> | void): Promise
 
 const refused = (folder: string, process: number) => (error: unknown) => {
   assert(error instanceof OutputError, String(error));
-  assert(error.message.startsWith(`${folder}: process ${process} trains there`), error.message);
+  assert(error.message.startsWith(`${folder}: process ${process} works there`), error.message);
   return true;
 };
 
