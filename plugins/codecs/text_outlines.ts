@@ -6,7 +6,7 @@
  */
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import type { Font } from "opentype.js";
+import type { Font, PathCommand } from "opentype.js";
 
 /** A line of text as SVG. */
 export interface TextOutline {
@@ -117,6 +117,23 @@ async function emojiDrawing(grapheme: string): Promise<{ body: string; side: num
   return { body: icon.body, side };
 }
 
+/** Outlines as SVG has them; opentype.js writes NaN for what JavaScript prints as 1e-7. */
+function pathData(commands: readonly PathCommand[]): string {
+  return commands.map((command) => {
+    const at = (...numbers: number[]) => numbers.map((n) => Math.round(100 * n) / 100).join(" ");
+    switch (command.type) {
+      case "Z":
+        return "Z";
+      case "Q":
+        return `Q${at(command.x1, command.y1, command.x, command.y)}`;
+      case "C":
+        return `C${at(command.x1, command.y1, command.x2, command.y2, command.x, command.y)}`;
+      default:
+        return command.type + at(command.x, command.y);
+    }
+  }).join("");
+}
+
 const graphemes = new Intl.Segmenter(undefined, { granularity: "grapheme" });
 const pictographic = /\p{Extended_Pictographic}|\p{Regional_Indicator}|\u20e3/u;
 
@@ -153,7 +170,7 @@ export async function outlineText(text: string, size: number): Promise<TextOutli
       if (font === null) return null;
       const glyph = font.charToGlyph(char);
       const scale = size / font.unitsPerEm;
-      d += glyph.getPath(x, 0, size).toPathData(2);
+      d += pathData(glyph.getPath(x, 0, size).commands);
       x += (glyph.advanceWidth ?? 0) * scale;
     }
   }

@@ -19,6 +19,16 @@ Deno.test("text outlines: Latin, Greek, Cyrillic, Chinese and emoji; null for wh
   assert.equal((await outlineText("", 20))!.width, 0);
 });
 
+Deno.test("text outlines: every word is whole at every size", async () => {
+  const path = /^(?:M-?[\d.]+ -?[\d.]+|L-?[\d.]+ -?[\d.]+|[QC](?:-?[\d.]+ ?){4,6}|Z)+$/;
+  for (const text of ["briefcase", "bacon", "bicycle", "banana", "cow", "狗"]) {
+    for (let size = 10; size < 110; size++) {
+      const { svg } = (await outlineText(text, size / 3 + 10))!;
+      assert.match(/^<path d="(.*)"\/>$/.exec(svg)?.[1] ?? "", path, `${text} at ${size / 3 + 10}`);
+    }
+  }
+});
+
 Deno.test("figure: panels keep their pixels and their size, the legend lies below", async () => {
   const image = new Image(300, 40, Uint8Array.from({ length: 36000 }, (_, i) => (i * 7) % 256));
   const colours = palette(60);
