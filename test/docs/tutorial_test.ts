@@ -44,11 +44,11 @@ Deno.test("the files of docs/tutorial.md do what it says", async (t) => {
       assert.doesNotMatch(output, /left out/);
     });
     await t.step("--plugin and --pipeline", async () => {
-      const image = join(root, "docs", "demo.png");
+      const image = join(root, "docs", "scene.png");
       const args = ["segment", image, "--classes", "cow, foliage", "--plugin", "./agreement.ts"];
       const { code, stderr } = await runOvs(folder, ...args, "--pipeline", "mine.json");
       assert.equal(code, 0, stderr);
-      const { classes } = JSON.parse(await readFile(join(folder, "out", "demo.json"), "utf8"));
+      const { classes } = JSON.parse(await readFile(join(folder, "out", "scene.json"), "utf8"));
       assert.deepEqual(classes, ["cow", "foliage"]);
     });
   } finally {
