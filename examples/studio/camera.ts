@@ -18,12 +18,16 @@ export function prepareCamera(onPicture: (picture: LoadedPicture) => void): void
   const dialog = byId("camera-dialog", HTMLDialogElement);
   const video = byId("video", HTMLVideoElement);
   const shoot = byId("shoot", HTMLButtonElement);
+  let isOpening = false;
   byId("camera", HTMLButtonElement).onclick = async () => {
+    if (isOpening) return;
+    isOpening = true;
     try {
       if (navigator.mediaDevices === undefined) {
-        return notify("Cameras need a secure page: open this one over https or localhost.", {
+        notify("Cameras need a secure page: open this one over https or localhost.", {
           isError: true,
         });
+        return;
       }
       const stream = await navigator.mediaDevices.getUserMedia({
         video: { width: { ideal: 1024 }, facingMode: "environment" },
@@ -38,6 +42,8 @@ export function prepareCamera(onPicture: (picture: LoadedPicture) => void): void
       const { name, message } = error as Error;
       notify(reasons[name] ?? `The camera failed: ${message}.`, { isError: true });
       dialog.close();
+    } finally {
+      isOpening = false;
     }
   };
   shoot.onclick = () => {

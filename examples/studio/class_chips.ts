@@ -8,6 +8,8 @@ import { byId, make } from "./elements.ts";
 import { notify } from "./notices.ts";
 import type { FoundSegment } from "./protocol.ts";
 
+const count = (classes: number) => classes === 1 ? "1 class" : `${classes} classes`;
+
 /** Chips beyond these are counted, not drawn. */
 const maxChips = 400;
 
@@ -61,7 +63,7 @@ export class ClassChips {
   add(names: readonly string[]): void {
     const { names: all, added, again, dropped } = addClasses(this.#names, names);
     if (dropped > 0) {
-      notify(`${dropped} classes are left out: the list holds up to ${maxClasses}.`, {
+      notify(`Left out: ${count(dropped)}. The list holds up to ${maxClasses}.`, {
         isError: true,
       });
     }
@@ -99,11 +101,14 @@ export class ClassChips {
     const at = this.#names.indexOf(name);
     this.#names = this.#names.filter((other) => other !== name);
     this.#colours = new Map();
+    const isTyping = document.activeElement === this.#input;
     this.#draw();
     this.#spoken.textContent = `removed ${name}`;
-    // Where a keyboard was stays where it was.
-    const chips = this.#list.querySelectorAll("button");
-    (chips[Math.min(at, chips.length - 1)] ?? this.#input).focus({ preventScroll: true });
+    if (!isTyping) {
+      // Where a keyboard was stays where it was.
+      const chips = this.#list.querySelectorAll("button");
+      (chips[Math.min(at, chips.length - 1)] ?? this.#input).focus({ preventScroll: true });
+    }
     this.#onChange();
   }
 
@@ -112,15 +117,19 @@ export class ClassChips {
     if (before.length === 0) return;
     this.set([]);
     this.#onChange();
-    notify(`${before.length} classes removed.`, {
+    notify(`${count(before.length)} removed.`, {
       action: { label: "Undo", run: () => this.add(before) },
     });
   }
 
   async #copy(): Promise<void> {
+    if (this.#names.length === 0) {
+      notify("There is no class to copy: add one first.");
+      return;
+    }
     try {
       await navigator.clipboard.writeText(this.#names.join("\n"));
-      notify(`${this.#names.length} classes copied, one a line.`);
+      notify(`${count(this.#names.length)} copied, one a line.`);
     } catch {
       notify("The browser does not allow copying here.", { isError: true });
     }

@@ -41,7 +41,9 @@ export function splitClasses(text: string): string[] {
   }
   const isList = Array.isArray(parts) && parts.every((part) => typeof part === "string");
   const names = isList ? parts as string[] : text.split(/[,;\t\r\n]/u);
-  return names.map((name) => name.trim().replace(/\s+/gu, " ")).filter((name) => name !== "");
+  // A name of invisible characters alone would be an empty chip.
+  return names.map((name) => name.trim().replace(/\s+/gu, " "))
+    .filter((name) => /[^\p{Z}\p{C}]/u.test(name));
 }
 
 /**

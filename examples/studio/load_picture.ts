@@ -63,7 +63,12 @@ function take(
  */
 export async function loadFile(file: Blob, name: string): Promise<LoadedPicture> {
   if (file.size === 0) throw new InputError(`${name} is empty: choose an image file`);
-  const start = new Uint8Array(await file.slice(0, 2 ** 18).arrayBuffer());
+  let start: Uint8Array;
+  try {
+    start = new Uint8Array(await file.slice(0, 2 ** 18).arrayBuffer());
+  } catch (cause) {
+    throw new InputError(`${name} can't be read: choose an image file, no folder`, { cause });
+  }
   const size = imageSize(start);
   if (size !== null && size.width * size.height > maxMegapixels * 1e6) {
     const megapixels = Math.round(size.width * size.height / 1e6);

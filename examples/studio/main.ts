@@ -39,15 +39,17 @@ const exports = ["export-png", "export-labels", "export-json"].map((id) =>
 const viewer = new Viewer();
 const found = new FoundList((index) => viewer.light(index));
 const chips = new ClassChips(() => {
-  isOwnList = true;
+  isOwnList = chips.names.length > 0 && !(scene !== null && sameNames(scene.names));
   segment();
 });
 const segmenting = new Segmenting({
   onStart(request) {
+    isStopped = false;
     deviceChoice.value = request;
     showDevice(null);
   },
   onOpened(opened) {
+    closeTrouble();
     device = opened;
     showDevice(opened);
   },
@@ -61,6 +63,7 @@ const segmenting = new Segmenting({
   },
   onBusy(isBusy) {
     main.ariaBusy = String(isBusy);
+    offerExports();
     if (isBusy) return;
     clearTimeout(saying);
     progress.hidden = true;
@@ -68,9 +71,11 @@ const segmenting = new Segmenting({
     if (status.textContent !== text) status.textContent = text;
   },
   onTrouble({ text, goesOn }) {
-    if (!goesOn) byId("badge-text", HTMLElement).textContent = "Stopped";
+    isStopped = !goesOn;
+    if (isStopped) byId("badge-text", HTMLElement).textContent = "Stopped";
     const action = { label: "Try again", run: begin };
-    notify(text, { isError: true, ...(!goesOn && { action }) });
+    const close = notify(text, { isError: true, ...(isStopped && { action }) });
+    closeTrouble = isStopped ? close : () => {};
   },
 });
 const inspector = new Inspector(viewer, (x, y) => segmenting.rank(x, y, 4));
@@ -79,6 +84,14 @@ let device: OpenedDevice | null = null;
 let saying: ReturnType<typeof setTimeout> | undefined;
 /** Whether the classes are the person's own rather than a scene's. */
 let isOwnList = false;
+/** The scene on show; null for a picture of the person's own. */
+let scene: GeneratedScene | null = null;
+/** Whether work has stopped until somebody begins anew. */
+let isStopped = false;
+/** Takes the message of that away. */
+let closeTrouble = () => {};
+/** Takes away what was said of a picture that is no longer the last one. */
+let closeAboutPicture = () => {};
 /** Counts what is being loaded: the last one wins, however long the others take. */
 let loads = 0;
 
@@ -89,6 +102,7 @@ function begin(): void {
 
 function idleText(): string {
   const { result } = viewer;
+  if (isStopped) return "Stopped: any change tries again";
   if (viewer.picture === null) return "Open an image to begin";
   if (chips.names.length === 0) return "Add a class to look for";
   if (result === null) return "Ready";
@@ -122,7 +136,7 @@ function segment(isSliding = false): void {
   viewer.clear();
   found.show(null);
   chips.colour([]);
-  for (const button of exports) button.disabled = true;
+  offerExports();
   status.textContent = idleText();
 }
 
@@ -136,8 +150,15 @@ function show(result: SegmentedPicture): void {
   }
   showStages(result.stages, result.milliseconds);
   inspector.refresh();
-  for (const button of exports) button.disabled = result.isDraft;
+  offerExports();
   performance.mark("studio:shown", { detail: { milliseconds: result.milliseconds } });
+}
+
+/** Only what is settled can be saved: else the files would contradict each other. */
+function offerExports(): void {
+  const { result } = viewer;
+  const isSettled = result !== null && !result.isDraft && main.ariaBusy !== "true";
+  for (const button of exports) button.disabled = !isSettled;
 }
 
 function sameNames(names: readonly string[]): boolean {
@@ -147,19 +168,22 @@ function sameNames(names: readonly string[]): boolean {
 /** Takes a picture that may take a while to come, or says why it can't. */
 async function open(
   load: () => Promise<LoadedPicture>,
-  scene: GeneratedScene | null = null,
+  from: GeneratedScene | null = null,
 ): Promise<void> {
   const number = ++loads;
   try {
     const picture = await load();
-    if (number === loads) take(picture, scene);
+    if (number === loads) take(picture, from);
   } catch (error) {
     if (!(error instanceof OvsError)) throw error;
-    notify(`${error.message}.`, { isError: true });
+    closeAboutPicture();
+    closeAboutPicture = notify(`${error.message}.`, { isError: true });
   }
 }
 
-function take(picture: LoadedPicture, scene: GeneratedScene | null): void {
+function take(picture: LoadedPicture, from: GeneratedScene | null): void {
+  closeAboutPicture();
+  scene = from;
   viewer.showPicture(picture);
   inspector.hide();
   found.show(null);
@@ -171,12 +195,13 @@ function take(picture: LoadedPicture, scene: GeneratedScene | null): void {
     : `${picture.name}, ${w} × ${h}, worked on at ${width} × ${height}`;
   if (scene !== null && !isOwnList) chips.set(scene.names);
   else if (scene !== null) {
-    notify("Your classes are kept.", {
+    const { names } = scene;
+    closeAboutPicture = notify("Your classes are kept.", {
       action: {
         label: "Take the scene's",
         run() {
           isOwnList = false;
-          chips.set(scene.names);
+          chips.set(names);
           segment();
         },
       },
@@ -188,7 +213,11 @@ function take(picture: LoadedPicture, scene: GeneratedScene | null): void {
 function openFiles(files: FileList | null | undefined): boolean {
   const file = files?.[0];
   if (file === undefined) return false;
-  open(() => loadFile(file, file.name || "pasted.png"));
+  const name = file.name || "pasted.png";
+  open(() => loadFile(file, name));
+  if (files!.length > 1) {
+    notify(`One image at a time: of ${files!.length} files, ${name} is opened.`);
+  }
   return true;
 }
 
@@ -201,10 +230,17 @@ function listenForFiles(): void {
     input.value = "";
   };
   document.addEventListener("paste", (event) => {
+    // Spreadsheets copy text and a picture of it: in the class field, the text is meant.
+    const isText = event.target instanceof HTMLInputElement &&
+      event.clipboardData?.getData("text") !== "";
+    if (event.defaultPrevented || isText) return;
     if (openFiles(event.clipboardData?.files)) event.preventDefault();
   });
   const { classList } = document.body;
+  const isForField = ({ dataTransfer, target }: DragEvent) =>
+    target instanceof HTMLInputElement && !dataTransfer?.types.includes("Files");
   document.addEventListener("dragover", (event) => {
+    if (isForField(event)) return;
     event.preventDefault();
     classList.toggle("dragging", event.dataTransfer?.types.includes("Files") ?? false);
   });
@@ -212,6 +248,7 @@ function listenForFiles(): void {
     if (relatedTarget === null) classList.remove("dragging");
   });
   document.addEventListener("drop", (event) => {
+    if (isForField(event)) return;
     event.preventDefault();
     classList.remove("dragging");
     openFiles(event.dataTransfer?.files);

@@ -24,12 +24,21 @@ export interface NoticeOptions {
 const maxShown = 3;
 const milliseconds = 9000;
 
-/** Shows a message. */
-export function notify(text: string, { isError = false, action }: NoticeOptions = {}): void {
+/** Shows a message; what it gives takes the message away again. */
+export function notify(text: string, { isError = false, action }: NoticeOptions = {}): () => void {
   const shelf = byId("notices", HTMLElement);
   const notice = make("div", { className: `notice${isError ? " error" : ""}` });
   notice.setAttribute("role", isError ? "alert" : "status");
-  const close = () => notice.remove();
+  let before: EventTarget | null = null;
+  notice.addEventListener("focusin", ({ relatedTarget }) => {
+    if (!notice.contains(relatedTarget as Node | null)) before = relatedTarget;
+  });
+  const close = () => {
+    const hadFocus = notice.contains(document.activeElement);
+    notice.remove();
+    // A keyboard goes back to where it came from.
+    if (hadFocus && before instanceof HTMLElement) before.focus({ preventScroll: true });
+  };
   notice.append(make("p", { textContent: text }));
   if (action) {
     notice.append(make("button", {
@@ -53,6 +62,13 @@ export function notify(text: string, { isError = false, action }: NoticeOptions 
     if (other.querySelector("p")?.textContent === text) other.remove();
   }
   shelf.append(notice);
-  while (shelf.children.length > maxShown) shelf.firstElementChild!.remove();
+  while (shelf.children.length > maxShown) {
+    // What can be done about something goes last.
+    const spare = [...shelf.children].find((other) =>
+      other.querySelector("button:not(.close)") === null
+    );
+    (spare ?? shelf.firstElementChild!).remove();
+  }
   if (!isError) setTimeout(close, milliseconds);
+  return close;
 }

@@ -50,6 +50,7 @@ export class Segmenting {
   #link: WorkerLink | null = null;
   #isOpen = false;
   #isWorking = false;
+  #isStopped = false;
   #sentKey = 0;
   #next: Wanted | null = null;
   #last: Wanted | null = null;
@@ -65,6 +66,7 @@ export class Segmenting {
   start(device: DeviceRequest = this.#device): void {
     this.#device = device;
     this.#link?.close();
+    this.#isStopped = false;
     this.#isOpen = false;
     this.#isWorking = false;
     this.#sentKey = 0;
@@ -72,7 +74,7 @@ export class Segmenting {
     this.#next ??= this.#last && { ...this.#last, mayBeDraft: false };
     const link: WorkerLink = new WorkerLink({
       onProgress: (text, share) => this.#events.onProgress(text, share),
-      onGone: (text, isGpu) => this.#recover(text, isGpu),
+      onGone: (text, isGpu, hasBegun) => this.#recover(text, isGpu, hasBegun),
     });
     this.#link = link;
     this.#events.onStart(device);
@@ -81,20 +83,23 @@ export class Segmenting {
   }
 
   /**
-   * Asks for a segmentation; it takes the place of any that has not begun.
+   * Asks for a segmentation; it takes the place of any that has not begun. Begins anew where work
+   * has stopped.
    *
    * @param mayBeDraft Whether a draft may come first, as long as more changes follow.
    */
   segment(picture: Picture, settings: Settings, mayBeDraft = false): void {
     clearTimeout(this.#refining);
     this.#next = { picture, settings, mayBeDraft };
-    this.#work();
+    if (this.#isStopped) this.start();
+    else this.#work();
   }
 
   /** Forgets what is wanted: there is nothing to segment by. */
   cancel(): void {
     clearTimeout(this.#refining);
     this.#next = this.#last = null;
+    if (this.#isOpen && !this.#isWorking) this.#events.onBusy(false);
   }
 
   /** The classes that compete for a pixel of the last result; null where the worker can't say. */
@@ -165,13 +170,22 @@ export class Segmenting {
       this.#events.onTrouble({ text: `${error.message}. Working on the CPU now.`, goesOn: true });
       return this.start("cpu");
     }
-    this.#link?.close();
-    this.#link = null;
-    this.#events.onBusy(false);
-    this.#events.onTrouble({ text: error.message, goesOn: false });
+    this.#stop(error.message);
   }
 
-  #recover(text: string, isGpu: boolean): void {
+  /** Waits for somebody to begin anew. */
+  #stop(text: string): void {
+    this.#link?.close();
+    this.#link = null;
+    this.#isStopped = true;
+    this.#events.onTrouble({ text, goesOn: false });
+    this.#events.onBusy(false);
+  }
+
+  #recover(text: string, isGpu: boolean, hasBegun: boolean): void {
+    if (!hasBegun) {
+      return this.#stop(`worker.js could not be loaded (${text}): look to the connection.`);
+    }
     const now = performance.now();
     this.#losses = [...this.#losses.filter((time) => now - time < patience), now];
     const isHopeless = this.#losses.length >= maxLosses;
@@ -184,15 +198,11 @@ export class Segmenting {
       return this.start("cpu");
     }
     if (isHopeless) {
-      this.#link = null;
       this.#losses = [];
-      this.#events.onBusy(false);
-      this.#events.onTrouble({
-        text: `The worker stopped ${maxLosses} times in a minute (${text}). ` +
+      return this.#stop(
+        `The worker stopped ${maxLosses} times in a minute (${text}). ` +
           "A smaller image, fewer classes or closed tabs may help.",
-        goesOn: false,
-      });
-      return;
+      );
     }
     this.#events.onTrouble({
       text: isGpu

@@ -24,8 +24,13 @@ export class WorkerGone extends Error {}
 export interface WorkerEvents {
   /** What it is busy with, and the share that is done, where known. */
   onProgress(text: string, share: number | null): void;
-  /** It is gone; called once. `isGpu` where only the GPU is, which a new worker may get again. */
-  onGone(text: string, isGpu: boolean): void;
+  /**
+   * It is gone; called once.
+   *
+   * @param isGpu Whether only the GPU is, which a new worker may get again.
+   * @param hasBegun Whether its program ever ran.
+   */
+  onGone(text: string, isGpu: boolean, hasBegun: boolean): void;
 }
 
 interface Pending {
@@ -43,6 +48,7 @@ export class WorkerLink {
   readonly #abort = new AbortController();
   #numAsked = 0;
   #isGone = false;
+  #hasBegun = false;
 
   /** Starts it. */
   constructor(events: WorkerEvents) {
@@ -52,7 +58,7 @@ export class WorkerLink {
     this.#worker.onmessage = ({ data }: MessageEvent<WorkerMessage>) => this.#take(data, name);
     this.#worker.onerror = (event) => {
       event.preventDefault();
-      this.#lose(event.message || "its script could not be loaded", false);
+      this.#lose(event.message || "it is missing or can't be reached", false);
     };
   }
 
@@ -84,6 +90,7 @@ export class WorkerLink {
   }
 
   #take(message: WorkerMessage, name: string): void {
+    this.#hasBegun = true;
     switch (message.kind) {
       case "answer":
         this.#pending.get(message.id)?.resolve(message.value);
@@ -111,6 +118,6 @@ export class WorkerLink {
   #lose(text: string, isGpu: boolean): void {
     if (this.#isGone) return;
     this.close();
-    this.#events.onGone(text, isGpu);
+    this.#events.onGone(text, isGpu, this.#hasBegun);
   }
 }

@@ -144,6 +144,18 @@ export async function ortWebEngine(options: OrtWebOptions = {}): Promise<Engine>
             { cause: error },
           );
         }
+        // No model is at fault where the library itself doesn't start.
+        const failure = /^no available backend found\. ERR: (?:\[\w+\] )?(.*)/.exec(reason(error));
+        if (failure !== null) {
+          const { wasmPaths } = ort.env.wasm;
+          const place = typeof wasmPaths === "string" ? wasmPaths : "the folder wasmPaths";
+          throw new DeviceError(
+            `onnxruntime-web can't start: ${
+              failure[1]
+            }; its .wasm and .mjs files must lie in ${place}`,
+            { cause: error },
+          );
+        }
         throw modelError(error, model.length);
       }
     },

@@ -12,6 +12,7 @@ Deno.test("class lists: names between commas, semicolons, tabs and lines, or a J
   assert.deepEqual(splitClasses('["dog", "salt, pepper"]'), ["dog", "salt, pepper"]);
   assert.deepEqual(splitClasses("[dog, cat"), ["[dog", "cat"]);
   assert.deepEqual(splitClasses(" , ;\n"), []);
+  assert.deepEqual(splitClasses("dog,\u200b,\u2060 "), ["dog"]);
 });
 
 Deno.test("class lists: no name comes twice, each keeps its place, none is blank", () => {

@@ -187,6 +187,15 @@ async function withoutGpu(t: Deno.TestContext, opened: StudioPage): Promise<void
   });
 
   await step("a dragged slider changes what GFA and its followers compute", async () => {
+    // While anything is under way there is nothing to save: files would contradict each other.
+    await page.evaluate(() => {
+      const main = document.getElementById("main")!;
+      const button = document.getElementById("export-json") as HTMLButtonElement;
+      const seen: boolean[] = [];
+      Object.assign(globalThis, { seen });
+      new MutationObserver(() => main.ariaBusy === "true" && seen.push(button.disabled))
+        .observe(main, { attributes: true });
+    });
     const slider = page.locator("#omega");
     const box = (await slider.boundingBox())!;
     const y = box.y + box.height / 2;
@@ -200,6 +209,8 @@ async function withoutGpu(t: Deno.TestContext, opened: StudioPage): Promise<void
     assert.ok(value > 0.7 && value < 0.9, `ω is ${value}`);
     assert.equal(await page.locator("#omega-value").textContent(), value.toFixed(2));
     assert.deepEqual(await studio.stagesRun(), tail);
+    const seen = await page.evaluate(() => (globalThis as unknown as { seen: boolean[] }).seen);
+    assert.ok(seen.length > 0 && seen.every((isDisabled) => isDisabled), seen.join());
     // No draft is left standing: it could not be exported.
     assert.ok(await page.locator("#export-labels").isEnabled());
     await page.locator("#lambda").press("ArrowRight");
@@ -266,13 +277,50 @@ async function withoutGpu(t: Deno.TestContext, opened: StudioPage): Promise<void
     assert.deepEqual(await studio.classes(), names.slice(1));
     await input.focus();
     await page.keyboard.press("Backspace");
-    await input.focus();
     assert.deepEqual(await studio.classes(), names.slice(1, -1));
+    // Whoever types goes on typing.
+    await page.keyboard.type("unicorn");
+    await page.keyboard.press("Enter");
+    assert.deepEqual(await studio.classes(), [...names.slice(1, -1), "unicorn"]);
+    await page.keyboard.press("Backspace");
     await page.locator("#clear").click();
-    await page.getByRole("button", { name: "Undo" }).click();
+    await page.getByRole("button", { name: "Undo" }).press("Enter");
     assert.deepEqual(await studio.classes(), names.slice(1, -1));
+    assert.equal(await page.evaluate(() => document.activeElement?.id), "clear");
     await studio.settle();
   });
+
+  await step(
+    "text goes into the field, by the mouse or pasted, and never opens a picture",
+    async () => {
+      const isPrevented = (type: "drop" | "paste", text: string, hasPicture: boolean) =>
+        input.evaluate((field, [type, text, hasPicture]) => {
+          const data = new DataTransfer();
+          data.setData("text", text as string);
+          if (hasPicture) {
+            data.items.add(new File(["no image"], "cells.png", { type: "image/png" }));
+          }
+          const options = { bubbles: true, cancelable: true };
+          const event = type === "drop"
+            ? new DragEvent("drop", { ...options, dataTransfer: data })
+            : new ClipboardEvent("paste", { ...options, clipboardData: data });
+          return !field.dispatchEvent(event);
+        }, [type, text, hasPicture] as const);
+      assert.equal(await isPrevented("drop", "horse", false), false);
+      assert.equal(await isPrevented("drop", "horse", true), true);
+      await studio.notice(/cells\.png is no image/);
+      await page.getByRole("button", { name: "Close the message" }).last().click();
+      assert.equal(await isPrevented("paste", "horse", true), false);
+      assert.equal(await isPrevented("paste", "horse\ncat", true), true);
+      assert.deepEqual((await studio.classes()).slice(-2), ["horse", "cat"]);
+      for (let i = 0; i < 2; i++) {
+        await input.focus();
+        await page.keyboard.press("Backspace");
+      }
+      assert.equal(await page.locator(".notice", { hasText: "cells.png" }).count(), 0);
+      await studio.settle();
+    },
+  );
 
   await step(
     "above 24 classes legend, overlay and label map keep one set of colours",
@@ -359,6 +407,12 @@ async function brokenModels(opened: StudioPage): Promise<void> {
     /model mask_decoder\.onnx is missing: the server answered 404/,
   );
   assert.equal(await page.locator("#badge-text").textContent(), "Stopped");
+  // Without the message, too, the page says so, and whatever is changed tries again.
+  await page.getByRole("button", { name: "Close the message" }).click();
+  await page.locator("#status").filter({ hasText: /^Stopped: any change tries again$/ }).waitFor();
+  await page.locator("#clear").click();
+  await page.getByRole("button", { name: "Undo" }).click();
+  await again.waitFor();
 
   await page.unroute("**/mask_decoder.onnx*");
   await page.route("**/mask_decoder.onnx*", async (route) => {
