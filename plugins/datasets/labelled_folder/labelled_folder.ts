@@ -10,8 +10,10 @@ import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { InputError } from "../../../lib/errors.ts";
 import type { Image } from "../../../lib/image/image.ts";
+import { knownNames } from "../../../lib/stages/suggest.ts";
+import { decodeUtf8 } from "../../../lib/text/decode_utf8.ts";
 import { readImage } from "../../codecs/read_image.ts";
-import { checkClasses } from "../../commands/class_list.ts";
+import { checkClasses, parseClassList } from "../../commands/class_list.ts";
 import { decodeLabelMap } from "./label_png.ts";
 
 /** Where the data is, and what its label values mean. */
@@ -91,57 +93,80 @@ interface ClassList {
  * JSON array of objects with `id`, the label value, `name`, and perhaps `synonyms`.
  */
 async function readClasses(classes: string | readonly string[]): Promise<ClassList> {
-  const inOrder = (names: readonly string[], where: string): ClassList => ({
-    names: checkClasses(names, where),
-    synonyms: names.map((name) => [name.trim()]),
+  const inOrder = (names: readonly string[]): ClassList => ({
+    names,
+    synonyms: names.map((name) => [name]),
     indexOf: new Map(names.map((_, i) => [i, i])),
   });
-  if (typeof classes !== "string") return inOrder(classes, "data.classes");
-  let text: string;
+  if (typeof classes !== "string") return inOrder(checkClasses(classes, "data.classes"));
+  let bytes: Uint8Array;
   try {
-    text = await readFile(classes, "utf8");
+    bytes = await readFile(classes);
   } catch (cause) {
     const missing = (cause as { code?: string }).code === "ENOENT";
     const why = missing ? "no such file" : `can't be read: ${(cause as Error).message}`;
     throw new InputError(`class list ${classes}: ${why}`, { cause });
   }
-  if (!text.trimStart().startsWith("[")) {
-    return inOrder(text.split(/\r?\n/).filter((line) => line.trim() !== ""), classes);
-  }
-  let entries: unknown[];
+  const text = decodeUtf8(bytes, classes);
+  const entries = parseEntries(text, classes);
+  return entries === null ? inOrder(parseClassList(text, classes)) : withIds(entries, classes);
+}
+
+/** The entries of a JSON array that isn't one of names alone; null where the text is no such. */
+function parseEntries(text: string, path: string): unknown[] | null {
+  if (!/^\s*[[{]/.test(text)) return null;
+  let entries: unknown;
   try {
-    entries = JSON.parse(text) as unknown[];
+    entries = JSON.parse(text);
   } catch (cause) {
-    throw new InputError(`${classes}: is no valid JSON: ${(cause as Error).message}`, { cause });
+    throw new InputError(`${path}: is no valid JSON: ${(cause as Error).message}`, { cause });
   }
-  if (entries.every((entry) => typeof entry === "string")) return inOrder(entries, classes);
+  if (!Array.isArray(entries)) {
+    throw new InputError(
+      `${path}: is a JSON object; a class list is a JSON array, of names or of objects with the ` +
+        'fields id and name: [{"id": 0, "name": "sky"}]',
+    );
+  }
+  return entries.every((entry) => typeof entry === "string") ? null : entries;
+}
+
+const entryFields = ["id", "name", "synonyms"];
+
+function withIds(entries: readonly unknown[], path: string): ClassList {
   const indexOf = new Map<number, number>();
   const synonyms: string[][] = [];
-  const names = entries.map((entry, i) => {
-    const { id, name, synonyms: further = [] } = (entry ?? {}) as Readonly<Record<string, unknown>>;
+  const names = entries.map((value, i) => {
+    const entry = (value ?? {}) as Readonly<Record<string, unknown>>;
+    const { id, name, synonyms: further = [] } = entry;
     const words = typeof name === "string" ? `entry ${i + 1} ("${name}")` : `entry ${i + 1}`;
-    if (typeof name !== "string") throw new InputError(`${classes}: ${words} has no "name"`);
+    if (typeof name !== "string") throw new InputError(`${path}: ${words} has no "name"`);
+    const unknown = Object.keys(entry).find((field) => !entryFields.includes(field));
+    if (unknown !== undefined) {
+      throw new InputError(
+        `${path}: ${words} has an unknown field "${unknown}"; ${knownNames(unknown, entryFields)}`,
+      );
+    }
     if (!Number.isInteger(id) || (id as number) < 0 || (id as number) > 65535) {
       throw new InputError(
-        `${classes}: ${words} has ${
+        `${path}: ${words} has ${
           id === undefined ? 'no "id"' : `the id ${JSON.stringify(id)}`
         }; it must be the class's label value, a whole number from 0 to 65535`,
       );
     }
     const first = indexOf.get(id as number);
     if (first !== undefined) {
-      throw new InputError(`${classes}: ${words} has the id ${id} of entry ${first + 1}`);
+      throw new InputError(`${path}: ${words} has the id ${id} of entry ${first + 1}`);
     }
     if (
       !Array.isArray(further) || further.some((text) => typeof text !== "string" || !text.trim())
     ) {
-      throw new InputError(`${classes}: ${words} has synonyms that are no list of names`);
+      throw new InputError(`${path}: ${words} has synonyms that are no list of names`);
     }
     indexOf.set(id as number, i);
     synonyms.push([...new Set([name, ...further as string[]].map((text) => text.trim()))]);
     return name;
   });
-  return { names: checkClasses(names, classes), synonyms, indexOf };
+  return { names: checkClasses(names, path), synonyms, indexOf };
 }
 
 /**

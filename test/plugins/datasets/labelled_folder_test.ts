@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -187,7 +188,7 @@ Deno.test("folders: whatever is wrong is refused by name", () =>
 
     const path = await fresh("classes");
     const list = join(root, "list.json");
-    const open = (content: string) => {
+    const open = (content: string | Uint8Array) => {
       writeFileSync(list, content);
       return LabelledFolder.open({ path, classes: list });
     };
@@ -198,6 +199,22 @@ Deno.test("folders: whatever is wrong is refused by name", () =>
     await refuses(open("[1"), "is no valid JSON");
     await refuses(open("a\nb\na\n"), '"a" is there twice');
     await refuses(LabelledFolder.open({ path, classes: join(root, "no.txt") }), "no such file");
+    // Whatever else would be read as other names, or under other numbers.
+    await refuses(open(Buffer.from("café\nsky", "latin1")), list, "is not UTF-8");
+    for (const mark of ["", "\ufeff"]) {
+      await refuses(open(Buffer.from(`${mark}sky\napple`, "utf16le")), list, "is not UTF-8");
+    }
+    await refuses(open('{\n  "sky": 0,\n  "apple": 1\n}\n'), list, "is a JSON object");
+    await refuses(open("{sky\napple\n"), list, "is no valid JSON");
+    await refuses(open("sky\n\napple\n"), list, "line 2 of 3 is empty");
+    await refuses(
+      open('[{"id": 0, "name": "sky", "synonym": ["heaven"]}]'),
+      'entry 1 ("sky") has an unknown field "synonym"; did you mean "synonyms"?',
+    );
+    await refuses(open('["sky", {"id": 1, "name": "apple"}]'), 'entry 1 has no "name"');
+    const { names } = await open("\ufeffsky\r\napple\r\n\r\n");
+    assert.deepEqual(names, ["sky", "apple"]);
+    assert.deepEqual((await open('\ufeff["sky", "apple"]')).names, names);
   }));
 
 const config = (path: string): FolderConfig => ({
