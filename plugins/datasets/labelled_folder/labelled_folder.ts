@@ -6,7 +6,7 @@
  */
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { readdirSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { join } from "node:path";
 import { InputError } from "../../../lib/errors.ts";
 import type { Image } from "../../../lib/image/image.ts";
@@ -14,6 +14,7 @@ import { knownNames } from "../../../lib/stages/suggest.ts";
 import { decodeUtf8 } from "../../../lib/text/decode_utf8.ts";
 import { readImage } from "../../codecs/read_image.ts";
 import { checkClasses, parseClassList } from "../../commands/class_list.ts";
+import { filesBelow } from "../files_below.ts";
 import { decodeLabelMap } from "./label_png.ts";
 
 /** Where the data is, and what its label values mean. */
@@ -69,14 +70,6 @@ function isFolder(path: string): boolean {
   } catch {
     return false;
   }
-}
-
-/** Files below a folder, as paths from it, in an order that is the same everywhere. */
-function filesBelow(folder: string): string[] {
-  return readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && !entry.name.startsWith("."))
-    .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
-    .sort();
 }
 
 /** Names by label value, and where each stands among the classes. */
