@@ -351,22 +351,27 @@ function filesOf(
   }
   const suffixes = imageSuffix === "" ? imageSuffixes : [imageSuffix];
   const existing = new Set(filesBelow(labelFolder));
-  const samples = filesBelow(imageFolder).flatMap((file) => {
+  const samples = new Map<string, Sample>();
+  for (const file of filesBelow(imageFolder)) {
     const suffix = suffixes.find((suffix) => file.toLowerCase().endsWith(suffix.toLowerCase()));
-    if (suffix === undefined) return [];
+    if (suffix === undefined) continue;
     const id = file.slice(0, -suffix.length);
-    const label = id + labelSuffix;
-    if (!existing.has(label)) {
+    const [image, label] = [join(imageFolder, file), join(labelFolder, id + labelSuffix)];
+    const first = samples.get(id);
+    if (first !== undefined) {
       throw new InputError(
-        `${join(imageFolder, file)}: has no labels; there is no ${join(labelFolder, label)}`,
+        `${first.image}: is there a second time, as ${image}, with the same labels; keep one`,
       );
     }
-    return [{ id, image: join(imageFolder, file), label: join(labelFolder, label) }];
-  });
-  const known = new Set(samples.map(({ id }) => id + labelSuffix));
+    if (!existing.has(id + labelSuffix)) {
+      throw new InputError(`${image}: has no labels; there is no ${label}`);
+    }
+    samples.set(id, { id, image, label });
+  }
+  const known = new Set([...samples.keys()].map((id) => id + labelSuffix));
   const stray = [...existing].find((file) => file.endsWith(labelSuffix) && !known.has(file));
   return {
-    samples,
+    samples: [...samples.values()],
     stray: stray === undefined ? null : {
       label: join(labelFolder, stray),
       image: join(imageFolder, stray.slice(0, -labelSuffix.length) + suffixes[0]),

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import {
+  copyFileSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -259,6 +260,11 @@ Deno.test("folders: images and labels are paired, and class lists may give synon
     renameSync(`${image}.away`, image);
     renameSync(label, `${label}.away`);
     await refuses(openDataset("folder", options), image, "has no labels", label);
+    renameSync(`${label}.away`, label);
+    const twin = join(root, "images/val/a/1.png");
+    copyFileSync(image, twin);
+    await refuses(openDataset("folder", options), image, `there a second time, as ${twin}`);
+    rmSync(twin);
     await refuses(openDataset("folder", { ...options, split: "test" }), '"test"', "val, train");
   });
 });
