@@ -57,6 +57,8 @@ interface SplitFiles {
   readonly stray: { readonly label: string; readonly image: string } | null;
 }
 
+const noFiles: SplitFiles = { samples: [], stray: null };
+
 const layouts = [["images", "annotations"], ["img_dir", "ann_dir"]] as const;
 const splitNames: Readonly<Record<Split, readonly string[]>> = {
   train: ["train", "training"],
@@ -196,13 +198,15 @@ export class LabelledFolder {
    * Lists the images and finds each one's labels; reads none of them yet.
    *
    * @param options Where the data is.
-   * @param needed The split that must have an image.
-   * @throws {InputError} If the folder has none of the layouts, no image in the split, or an image
-   *   without labels, or the class list is wrong: an entry without an id, a name there twice.
+   * @param needed The splits that are looked at, so that a fault in another is no matter: it counts
+   *   as empty. The first must have an image.
+   * @throws {InputError} If the folder has none of the layouts, no image in the first split, an
+   *   image without labels or there twice, or the class list is wrong: an entry without an id, a
+   *   name there twice.
    */
   static async open(
     options: LabelledFolderOptions,
-    needed: Split = "train",
+    needed: readonly [Split, ...Split[]] = ["train", "val"],
   ): Promise<LabelledFolder> {
     const { path, ignoreLabel = 255, reduceZeroLabel = false } = options;
     if (!isFolder(path)) throw new InputError(`${path}: no such folder`);
@@ -214,12 +218,10 @@ export class LabelledFolder {
           "(mmsegmentation)",
       );
     }
-    const splits = {
-      train: filesOf(options, layout, "train"),
-      val: filesOf(options, layout, "val"),
-    };
-    if (splits[needed].samples.length === 0) {
-      throw new InputError(`${join(path, layout[0], needed)}: holds no image`);
+    const splits: Record<Split, SplitFiles> = { train: noFiles, val: noFiles };
+    for (const split of needed) splits[split] = filesOf(options, layout, split);
+    if (splits[needed[0]].samples.length === 0) {
+      throw new InputError(`${join(path, layout[0], needed[0])}: holds no image`);
     }
     // -2 is a value that the class list doesn't have, -1 one that counts nowhere.
     const indexOf = new Int32Array(65536).fill(-2);
@@ -342,7 +344,7 @@ function filesOf(
   split: Split,
 ): SplitFiles {
   const name = splitNames[split].find((name) => isFolder(join(path, images, name)));
-  if (name === undefined) return { samples: [], stray: null };
+  if (name === undefined) return noFiles;
   const [imageFolder, labelFolder] = [join(path, images, name), join(path, labels, name)];
   if (!isFolder(labelFolder)) {
     throw new InputError(

@@ -162,6 +162,11 @@ Deno.test("folders: whatever is wrong is refused by name", () =>
     rmSync(join(lacking, "images/train"), { recursive: true });
     await refuses(LabelledFolder.open({ path: lacking, classes }), "images/train: holds no image");
 
+    // Training looks at both splits.
+    const second = await fresh("second");
+    rmSync(join(second, "annotations/val/1.png"));
+    await refuses(LabelledFolder.open({ path: second, classes }), "val/1.png: has no labels");
+
     const verify = async (path: string) => {
       const folder = await LabelledFolder.open({ path, classes });
       await folder.verify(["train", "val"]);

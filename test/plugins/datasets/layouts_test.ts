@@ -265,6 +265,15 @@ Deno.test("folders: images and labels are paired, and class lists may give synon
     copyFileSync(image, twin);
     await refuses(openDataset("folder", options), image, `there a second time, as ${twin}`);
     rmSync(twin);
+
+    // A measurement on val has nothing to do with train.
+    await writeJpeg(join(root, "images/train/0.jpg"), 3, 1);
+    assert.equal((await openDataset("folder", options)).length, 2);
+    const train = { ...options, split: "train" };
+    await refuses(openDataset("folder", train), join(root, "annotations/train"), "no such folder");
+    mkdirSync(join(root, "annotations/train"));
+    assert.equal((await openDataset("folder", options)).length, 2);
+    await refuses(openDataset("folder", train), "train/0.jpg", "has no labels");
     await refuses(openDataset("folder", { ...options, split: "test" }), '"test"', "val, train");
   });
 });
