@@ -87,7 +87,7 @@ export const evalSpec = {
       value: "N",
       description: "emoji-scenes: how many scenes there are; 500 where left out.",
     },
-    classes: { value: "FILE", description: "folder: the class names." },
+    classes: { value: "FILE", description: "folder: the class names, one a line or JSON." },
     "ignore-label": { value: "N", description: "folder: label value that counts nowhere; 255." },
     "reduce-zero-label": { description: "folder: label 0 counts nowhere, 1 is the first class." },
     "image-suffix": { value: "TEXT", description: "folder: how image files end." },
@@ -167,6 +167,18 @@ async function openIdentified(
   }
 }
 
+/** What the options of `openDataset` are called on this command line. */
+const datasetFlags = {
+  path: "PATH",
+  split: "--split",
+  scenes: "--scenes",
+  classes: "--classes FILE",
+  ignoreLabel: "--ignore-label",
+  reduceZeroLabel: "--reduce-zero-label",
+  imageSuffix: "--image-suffix",
+  labelSuffix: "--label-suffix",
+} as const satisfies Partial<Record<keyof OpenDatasetOptions, string>>;
+
 /** What `openDataset` takes, from flags. */
 function datasetOptions(flags: EvalFlags, path: string | undefined): OpenDatasetOptions {
   const given = {
@@ -232,7 +244,7 @@ export async function evaluateCommand(args: readonly string[]): Promise<void> {
   }
   const options: EvaluateOptions = { ...given, task };
   const { openDataset } = await import("../datasets/open_dataset.ts");
-  const dataset = await openDataset(kind, datasetOptions(flags, path));
+  const dataset = await openDataset(kind, datasetOptions(flags, path), datasetFlags);
   const [{ evaluate }, { mainFigures }, { defaultFolder }] = await Promise.all([
     import("../evaluation/evaluate.ts"),
     import("../evaluation/result.ts"),

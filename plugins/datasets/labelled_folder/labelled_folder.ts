@@ -100,7 +100,10 @@ async function readClasses(classes: string | readonly string[]): Promise<ClassLi
   } catch (cause) {
     const missing = (cause as { code?: string }).code === "ENOENT";
     const why = missing ? "no such file" : `can't be read: ${(cause as Error).message}`;
-    throw new InputError(`class list ${classes}: ${why}`, { cause });
+    throw new InputError(
+      `class list ${classes}: ${why}; it must be a file with a name a line, or JSON`,
+      { cause },
+    );
   }
   const text = decodeUtf8(bytes, classes);
   const entries = parseEntries(text, classes);
@@ -234,9 +237,8 @@ export class LabelledFolder {
     if (options.ignoreLabel === undefined && hidden >= 0) {
       throw new InputError(
         `${path}: the label ${ignoreLabel} counts nowhere, and is the class ` +
-          `"${
-            classes.names[hidden]
-          }" as well; set ignoreLabel to a value of no class, such as 65535`,
+          `"${classes.names[hidden]}" as well; give a value of no class, such as 65535, as ` +
+          "ignoreLabel (--ignore-label)",
       );
     }
     indexOf[ignoreLabel] = -1;

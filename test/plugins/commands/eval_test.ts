@@ -135,7 +135,14 @@ Deno.test("ovs eval: what can't be is refused by name", async () => {
   const refused: [args: string[], message: RegExp][] = [
     [[], /DATASET is missing/],
     [["voc22"], /there is no data set "voc22"; did you mean "voc2[01]"\?/],
-    [["voc21"], /voc21: path is missing/],
+    [["voc21"], /voc21: PATH is missing/],
+    [["folder", at("data")], /folder: --classes FILE is missing/],
+    [["voc21", at("data"), "--image-suffix", ".jpg"], /takes no --image-suffix; .* PATH, --split$/],
+    [["emoji-scenes", at("data")], /takes no PATH; it takes --scenes, --split$/],
+    [
+      ["folder", at("data"), "--classes", "sky, apple"],
+      /sky, apple: no such file; .*a name a line/,
+    ],
     [["voc21", at("nowhere")], /nowhere/],
     [[...data, "--split", "test"], /--split is given twice/],
     [[...few, "--limit", "2"], /--limit is given twice/],
@@ -179,5 +186,5 @@ Deno.test("ovs eval: --scenes says how many scenes there are, and is for emoji-s
   }
   const other = await runOvs(root, "eval", ...few, "--scenes", "2");
   assert.equal(other.code, 2);
-  assert.match(other.stderr, /data set folder: takes no scenes/);
+  assert.match(other.stderr, /data set folder: takes no --scenes/);
 });

@@ -244,7 +244,7 @@ Deno.test("folders: images and labels are paired, and class lists may give synon
     // on 8 bits are too few.
     const many = Array.from({ length: 257 }, (_, c) => `class ${c}`);
     write(many);
-    await refuses(openDataset("folder", options), '"class 255"', "label 255", "ignoreLabel");
+    await refuses(openDataset("folder", options), '"class 255"', "label 255", "--ignore-label");
     const read = openDataset("folder", { ...options, ignoreLabel: 65535 }).then(samplesOf);
     await refuses(read, "0.png", "8 bits per pixel", "256");
     write(many.slice(0, 255));
