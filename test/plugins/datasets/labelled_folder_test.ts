@@ -82,6 +82,13 @@ Deno.test("label PNGs: damaged bytes are refused by name, and never read as some
   fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
     assert.throws(() => decodeLabelMap(bytes, "a.png"), InputError);
   }));
+  assert.throws(() => decodeLabelMap(new Uint8Array(), "a.png"), /^InputError: a\.png: is empty;/);
+  for (const length of [8, whole.length - 20]) {
+    assert.throws(
+      () => decodeLabelMap(whole.subarray(0, length), "a.png"),
+      /cut short or damaged \(.*\w\); save or fetch it again$/,
+    );
+  }
   const rgb = await encodePng(new Image(2, 2, new Uint8Array(12)));
   assert.throws(() => decodeLabelMap(rgb, "a.png"), /a\.png: has 3 channels; labels must be grey/);
 });
