@@ -104,10 +104,11 @@ export const evalSpec = {
 
 type EvalFlags = ReturnType<typeof parseArguments<typeof evalSpec.flags>>["flags"];
 
-function readInteger(flag: string, text: string, least: number): number {
+function readInteger(flag: string, text: string, least: number, most = Infinity): number {
   const value = /^\d+$/.test(text) ? Number(text) : NaN;
-  if (Number.isSafeInteger(value) && value >= least) return value;
-  throw new OptionError(`--${flag} ${text}: it must be a whole number from ${least}`);
+  if (Number.isSafeInteger(value) && value >= least && value <= most) return value;
+  const range = most === Infinity ? `${least}` : `${least} to ${most}`;
+  throw new OptionError(`--${flag} ${text}: it must be a whole number from ${range}`);
 }
 
 function readShard(text: string): Shard {
@@ -188,7 +189,7 @@ function datasetOptions(flags: EvalFlags, path: string | undefined): OpenDataset
     classes: flags.classes,
     ignoreLabel: flags["ignore-label"] === undefined
       ? undefined
-      : readInteger("ignore-label", flags["ignore-label"], 0),
+      : readInteger("ignore-label", flags["ignore-label"], 0, 65535),
     reduceZeroLabel: flags["reduce-zero-label"] || undefined,
     imageSuffix: flags["image-suffix"],
     labelSuffix: flags["label-suffix"],

@@ -8,7 +8,7 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { statSync } from "node:fs";
 import { join } from "node:path";
-import { InputError } from "../../../lib/errors.ts";
+import { InputError, OptionError } from "../../../lib/errors.ts";
 import type { Image } from "../../../lib/image/image.ts";
 import { knownNames } from "../../../lib/stages/suggest.ts";
 import { decodeUtf8 } from "../../../lib/text/decode_utf8.ts";
@@ -16,6 +16,9 @@ import { readImage } from "../../codecs/read_image.ts";
 import { checkClasses, parseClassList } from "../../commands/class_list.ts";
 import { filesBelow } from "../files_below.ts";
 import { decodeLabelMap } from "./label_png.ts";
+
+/** The greatest value that a label can have, in a PNG of 16 bits. */
+const maxLabel = 65535;
 
 /** Where the data is, and what its label values mean. */
 export interface LabelledFolderOptions {
@@ -144,11 +147,11 @@ function withIds(entries: readonly unknown[], path: string): ClassList {
         `${path}: ${words} has an unknown field "${unknown}"; ${knownNames(unknown, entryFields)}`,
       );
     }
-    if (!Number.isInteger(id) || (id as number) < 0 || (id as number) > 65535) {
+    if (!Number.isInteger(id) || (id as number) < 0 || (id as number) > maxLabel) {
       throw new InputError(
         `${path}: ${words} has ${
           id === undefined ? 'no "id"' : `the id ${JSON.stringify(id)}`
-        }; it must be the class's label value, a whole number from 0 to 65535`,
+        }; it must be the class's label value, a whole number from 0 to ${maxLabel}`,
       );
     }
     const first = indexOf.get(id as number);
@@ -203,6 +206,7 @@ export class LabelledFolder {
    * @param options Where the data is.
    * @param needed The splits that are looked at, so that a fault in another is no matter: it counts
    *   as empty. The first must have an image.
+   * @throws {OptionError} If no label can have the value that counts nowhere.
    * @throws {InputError} If the folder has none of the layouts, no image in the first split, an
    *   image without labels or there twice, or the class list is wrong: an entry without an id, a
    *   name there twice.
@@ -212,6 +216,12 @@ export class LabelledFolder {
     needed: readonly [Split, ...Split[]] = ["train", "val"],
   ): Promise<LabelledFolder> {
     const { path, ignoreLabel = 255, reduceZeroLabel = false } = options;
+    if (!Number.isInteger(ignoreLabel) || ignoreLabel < 0 || ignoreLabel > maxLabel) {
+      throw new OptionError(
+        `${path}: ignoreLabel is ${ignoreLabel}; it must be a whole number from 0 to ${maxLabel}, ` +
+          "as labels have at most 16 bits",
+      );
+    }
     if (!isFolder(path)) throw new InputError(`${path}: no such folder`);
     const classes = await readClasses(options.classes);
     const layout = layouts.find(([images]) => isFolder(join(path, images)));
@@ -227,10 +237,10 @@ export class LabelledFolder {
       throw new InputError(`${join(path, layout[0], needed[0])}: holds no image`);
     }
     // -2 is a value that the class list doesn't have, -1 one that counts nowhere.
-    const indexOf = new Int32Array(65536).fill(-2);
+    const indexOf = new Int32Array(maxLabel + 1).fill(-2);
     for (const [value, index] of classes.indexOf) {
       const shifted = value + Number(reduceZeroLabel);
-      if (shifted <= 65535) indexOf[shifted] = index;
+      if (shifted <= maxLabel) indexOf[shifted] = index;
     }
     if (reduceZeroLabel) indexOf[0] = -1;
     const hidden = indexOf[ignoreLabel]!;

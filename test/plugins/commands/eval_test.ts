@@ -148,6 +148,7 @@ Deno.test("ovs eval: what can't be is refused by name", async () => {
     [[...few, "--limit", "2"], /--limit is given twice/],
     [[...data, "--limit", "0"], /--limit 0: it must be a whole number from 1/],
     [[...data, "--limit", "2.5"], /--limit 2\.5: it must be/],
+    [[...data, "--ignore-label", "65536"], /--ignore-label 65536: it must .* from 0 to 65535$/],
     [[...data, "--shard", "3"], /--shard 3: it must be I\/N/],
     [[...data, "--shard", "3/2"], /--shard 3\/2: it must be I\/N/],
     [[...data, "--task", "depth"], /--task "depth" is unknown/],

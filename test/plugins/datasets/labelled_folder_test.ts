@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { encode } from "fast-png";
 import fc from "fast-check";
 import sharp from "sharp";
-import { InputError } from "../../../lib/errors.ts";
+import { InputError, OptionError } from "../../../lib/errors.ts";
 import { Image } from "../../../lib/image/image.ts";
 import { encodeLabelPng } from "../../../lib/image/indexed_png.ts";
 import { Rng } from "../../../lib/rng.ts";
@@ -134,6 +134,13 @@ Deno.test("folders: label values find their classes, by order, by id, and with z
     assert.deepEqual(await labels([0, 1, 255], {}), [0, 1, -1]);
     assert.deepEqual(await labels([0, 1, 9], { ignoreLabel: 9 }), [0, 1, -1]);
     assert.deepEqual(await labels([0, 1, 2], { reduceZeroLabel: true }), [-1, 0, 1]);
+    assert.deepEqual(await labels([0, 1, 65535], { ignoreLabel: 65535 }), [0, 1, -1]);
+    for (const ignoreLabel of [65536, -1, 0.5]) {
+      await assert.rejects(
+        labels([0, 1, 1], { ignoreLabel }),
+        (error: Error) => error instanceof OptionError && /from 0 to 65535/.test(error.message),
+      );
+    }
     const list = join(path, "classes.json");
     writeFileSync(list, JSON.stringify([{ id: 7, name: "road" }, { id: 300, name: "wall" }]));
     assert.deepEqual(await labels([300, 7, 255], { classes: list }), [1, 0, -1]);
