@@ -6,6 +6,7 @@
 import { InputError } from "../../lib/errors.ts";
 import { MAX_LABEL_CLASSES } from "../../lib/image/indexed_png.ts";
 import { normalizeText } from "../../lib/text/bpe.ts";
+import { decodeUtf8 } from "../../lib/text/decode_utf8.ts";
 import { readUserFile } from "./read_user_file.ts";
 
 /**
@@ -64,19 +65,22 @@ export function parseClasses(text: string): string[] {
  * Reads a class list: one name a line, or a JSON array of names.
  *
  * @param path A UTF-8 text file.
- * @throws {InputError} If the file can't be read, is no UTF-8 text or no array of names, or as
- * {@linkcode checkClasses}.
+ * @throws {InputError} If the file can't be read or is no UTF-8 text, or as
+ * {@linkcode parseClassList}.
  */
 export async function readClassesFile(path: string): Promise<string[]> {
   const bytes = await readUserFile(path, "name a text file with one class a line");
-  let text: string;
-  try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch (cause) {
-    throw new InputError(`${path}: is not UTF-8 text; save it as UTF-8, one class a line`, {
-      cause,
-    });
-  }
+  return parseClassList(decodeUtf8(bytes, path), path);
+}
+
+/**
+ * Reads the text of a class list: one name a line, or a JSON array of names.
+ *
+ * @param text What the file holds.
+ * @param path The file, for messages.
+ * @throws {InputError} If it is no array of names, or as {@linkcode checkClasses}.
+ */
+export function parseClassList(text: string, path: string): string[] {
   if (text.trimStart().startsWith("[")) {
     let names: unknown;
     try {

@@ -87,7 +87,7 @@ export const evalSpec = {
       value: "N",
       description: "emoji-scenes: how many scenes there are; 500 where left out.",
     },
-    classes: { value: "FILE", description: "folder: the class names." },
+    classes: { value: "FILE", description: "folder: the class names, one a line or JSON." },
     "ignore-label": { value: "N", description: "folder: label value that counts nowhere; 255." },
     "reduce-zero-label": { description: "folder: label 0 counts nowhere, 1 is the first class." },
     "image-suffix": { value: "TEXT", description: "folder: how image files end." },
@@ -104,10 +104,11 @@ export const evalSpec = {
 
 type EvalFlags = ReturnType<typeof parseArguments<typeof evalSpec.flags>>["flags"];
 
-function readInteger(flag: string, text: string, least: number): number {
+function readInteger(flag: string, text: string, least: number, most = Infinity): number {
   const value = /^\d+$/.test(text) ? Number(text) : NaN;
-  if (Number.isSafeInteger(value) && value >= least) return value;
-  throw new OptionError(`--${flag} ${text}: it must be a whole number from ${least}`);
+  if (Number.isSafeInteger(value) && value >= least && value <= most) return value;
+  const range = most === Infinity ? `${least}` : `${least} to ${most}`;
+  throw new OptionError(`--${flag} ${text}: it must be a whole number from ${range}`);
 }
 
 function readShard(text: string): Shard {
@@ -167,6 +168,18 @@ async function openIdentified(
   }
 }
 
+/** What the options of `openDataset` are called on this command line. */
+const datasetFlags = {
+  path: "PATH",
+  split: "--split",
+  scenes: "--scenes",
+  classes: "--classes FILE",
+  ignoreLabel: "--ignore-label",
+  reduceZeroLabel: "--reduce-zero-label",
+  imageSuffix: "--image-suffix",
+  labelSuffix: "--label-suffix",
+} as const satisfies Partial<Record<keyof OpenDatasetOptions, string>>;
+
 /** What `openDataset` takes, from flags. */
 function datasetOptions(flags: EvalFlags, path: string | undefined): OpenDatasetOptions {
   const given = {
@@ -176,7 +189,7 @@ function datasetOptions(flags: EvalFlags, path: string | undefined): OpenDataset
     classes: flags.classes,
     ignoreLabel: flags["ignore-label"] === undefined
       ? undefined
-      : readInteger("ignore-label", flags["ignore-label"], 0),
+      : readInteger("ignore-label", flags["ignore-label"], 0, 65535),
     reduceZeroLabel: flags["reduce-zero-label"] || undefined,
     imageSuffix: flags["image-suffix"],
     labelSuffix: flags["label-suffix"],
@@ -232,7 +245,7 @@ export async function evaluateCommand(args: readonly string[]): Promise<void> {
   }
   const options: EvaluateOptions = { ...given, task };
   const { openDataset } = await import("../datasets/open_dataset.ts");
-  const dataset = await openDataset(kind, datasetOptions(flags, path));
+  const dataset = await openDataset(kind, datasetOptions(flags, path), datasetFlags);
   const [{ evaluate }, { mainFigures }, { defaultFolder }] = await Promise.all([
     import("../evaluation/evaluate.ts"),
     import("../evaluation/result.ts"),

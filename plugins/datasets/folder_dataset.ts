@@ -56,7 +56,7 @@ export class FolderDataset implements Dataset {
         `folder: there is no split "${split}"; ${knownNames(split, folderSplits)}`,
       );
     }
-    const folder = await LabelledFolder.open(options, known);
+    const folder = await LabelledFolder.open(options, [known]);
     folder.refuseStrayLabels(known);
     return new FolderDataset(folder, known);
   }

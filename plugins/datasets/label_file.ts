@@ -48,7 +48,10 @@ async function decodeTiff(bytes: Uint8Array, name: string): Promise<LabelMap> {
   } catch (cause) {
     if (cause instanceof InputError) throw cause;
     const why = (cause instanceof Error ? cause.message : String(cause)).split("\n", 1)[0];
-    throw new InputError(`${name}: the TIFF data is cut short or damaged (${why})`, { cause });
+    throw new InputError(
+      `${name}: the TIFF data is cut short or damaged (${why}); save or fetch it again`,
+      { cause },
+    );
   }
 }
 

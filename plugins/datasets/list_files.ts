@@ -3,10 +3,11 @@
  *
  * @module
  */
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { InputError } from "../../lib/errors.ts";
 import type { LabelledFiles } from "./file_dataset.ts";
+import { filesBelow } from "./files_below.ts";
 
 /** Whether there is a folder. */
 export function isFolder(path: string): boolean {
@@ -15,14 +16,6 @@ export function isFolder(path: string): boolean {
   } catch {
     return false;
   }
-}
-
-/** Files below a folder as paths from it with `/`, in an order that is the same everywhere. */
-function filesBelow(folder: string): string[] {
-  return readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => !entry.isDirectory() && !entry.name.startsWith("."))
-    .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
-    .map((path) => path.replaceAll("\\", "/")).sort();
 }
 
 /** Where a data set's files are. */

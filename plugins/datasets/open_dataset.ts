@@ -102,6 +102,8 @@ export const datasetKinds: readonly DatasetKind[] = [
  *
  * @param kind Such as `ade150`; see {@linkcode datasetKinds} and `docs/datasets.md`.
  * @param options Where it is, and which part.
+ * @param names What messages call the options, where people know them under other names, as flags;
+ *   an option without a name is left out of them. Their own names where left out.
  * @throws {OptionError} If the kind is unknown, or an option is missing or not one of the kind's.
  * @throws {InputError} If the data set isn't there as its layout demands; names what is wrong.
  *
@@ -115,25 +117,28 @@ export const datasetKinds: readonly DatasetKind[] = [
 export async function openDataset(
   kind: string,
   options: OpenDatasetOptions = {},
+  names?: Readonly<Partial<Record<keyof OpenDatasetOptions, string>>>,
 ): Promise<Dataset> {
   const known = datasetKinds.find((entry) => entry.kind === kind);
   if (known === undefined) {
     const kinds = datasetKinds.map(({ kind }) => kind);
     throw new OptionError(`there is no data set "${kind}"; ${knownNames(kind, kinds)}`);
   }
+  const namesOf = (options: readonly (keyof OpenDatasetOptions)[]) =>
+    options.flatMap((option) => names === undefined ? option : names[option] ?? []).join(", ");
   for (const option of known.needs) {
     if (options[option] !== undefined) continue;
-    throw new OptionError(`data set ${kind}: ${option} is missing; it is needed`);
+    throw new OptionError(`data set ${kind}: ${namesOf([option])} is missing; it is needed`);
   }
-  const takes: readonly string[] = [
+  const takes = [
     ...known.needs,
     ...known.takes,
-    ...(known.splits.length > 0 ? ["split"] : []),
+    ...(known.splits.length > 0 ? ["split"] as const : []),
   ];
-  for (const [option, value] of Object.entries(options)) {
-    if (value === undefined || takes.includes(option)) continue;
+  for (const option of Object.keys(options) as (keyof OpenDatasetOptions)[]) {
+    if (options[option] === undefined || takes.includes(option)) continue;
     throw new OptionError(
-      `data set ${kind}: takes no ${option}; it takes ${takes.join(", ") || "no options"}`,
+      `data set ${kind}: takes no ${namesOf([option])}; it takes ${namesOf(takes) || "no options"}`,
     );
   }
   return await known.open(options);

@@ -26,9 +26,10 @@ const signature = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
  *
  * @param bytes The whole file.
  * @param name What to call it in messages, such as its path.
- * @throws {InputError} If it is no PNG, too large, cut short or damaged.
+ * @throws {InputError} If it is empty, no PNG, too large, cut short or damaged.
  */
 export function decodePng(bytes: Uint8Array, name: string): DecodedPng {
+  if (bytes.length === 0) throw new InputError(`${name}: is empty; save or fetch it again`);
   if (signature.some((byte, i) => bytes[i] !== byte)) {
     throw new InputError(`${name}: is not a PNG; labels must be 8- or 16-bit PNG files`);
   }
@@ -45,8 +46,12 @@ export function decodePng(bytes: Uint8Array, name: string): DecodedPng {
   try {
     return decode(bytes, { checkCrc: true });
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new InputError(`${name}: the PNG data is cut short or damaged (${why})`, { cause });
+    // fast-png's "Error while decompressing the data:" leaves the rest to its own cause.
+    const reason = (cause instanceof Error ? cause.message : String(cause)).replace(/:$/, "");
+    throw new InputError(
+      `${name}: the PNG data is cut short or damaged (${reason}); save or fetch it again`,
+      { cause },
+    );
   }
 }
 

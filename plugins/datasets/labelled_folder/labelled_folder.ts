@@ -6,13 +6,19 @@
  */
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { readdirSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { join } from "node:path";
-import { InputError } from "../../../lib/errors.ts";
+import { InputError, OptionError } from "../../../lib/errors.ts";
 import type { Image } from "../../../lib/image/image.ts";
+import { knownNames } from "../../../lib/stages/suggest.ts";
+import { decodeUtf8 } from "../../../lib/text/decode_utf8.ts";
 import { readImage } from "../../codecs/read_image.ts";
-import { checkClasses } from "../../commands/class_list.ts";
+import { checkClasses, parseClassList } from "../../commands/class_list.ts";
+import { filesBelow } from "../files_below.ts";
 import { decodeLabelMap } from "./label_png.ts";
+
+/** The greatest value that a label can have, in a PNG of 16 bits. */
+const maxLabel = 65535;
 
 /** Where the data is, and what its label values mean. */
 export interface LabelledFolderOptions {
@@ -54,6 +60,8 @@ interface SplitFiles {
   readonly stray: { readonly label: string; readonly image: string } | null;
 }
 
+const noFiles: SplitFiles = { samples: [], stray: null };
+
 const layouts = [["images", "annotations"], ["img_dir", "ann_dir"]] as const;
 const splitNames: Readonly<Record<Split, readonly string[]>> = {
   train: ["train", "training"],
@@ -67,14 +75,6 @@ function isFolder(path: string): boolean {
   } catch {
     return false;
   }
-}
-
-/** Files below a folder, as paths from it, in an order that is the same everywhere. */
-function filesBelow(folder: string): string[] {
-  return readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && !entry.name.startsWith("."))
-    .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
-    .sort();
 }
 
 /** Names by label value, and where each stands among the classes. */
@@ -91,57 +91,83 @@ interface ClassList {
  * JSON array of objects with `id`, the label value, `name`, and perhaps `synonyms`.
  */
 async function readClasses(classes: string | readonly string[]): Promise<ClassList> {
-  const inOrder = (names: readonly string[], where: string): ClassList => ({
-    names: checkClasses(names, where),
-    synonyms: names.map((name) => [name.trim()]),
+  const inOrder = (names: readonly string[]): ClassList => ({
+    names,
+    synonyms: names.map((name) => [name]),
     indexOf: new Map(names.map((_, i) => [i, i])),
   });
-  if (typeof classes !== "string") return inOrder(classes, "data.classes");
-  let text: string;
+  if (typeof classes !== "string") return inOrder(checkClasses(classes, "data.classes"));
+  let bytes: Uint8Array;
   try {
-    text = await readFile(classes, "utf8");
+    bytes = await readFile(classes);
   } catch (cause) {
     const missing = (cause as { code?: string }).code === "ENOENT";
     const why = missing ? "no such file" : `can't be read: ${(cause as Error).message}`;
-    throw new InputError(`class list ${classes}: ${why}`, { cause });
+    throw new InputError(
+      `class list ${classes}: ${why}; it must be a file with a name a line, or JSON`,
+      { cause },
+    );
   }
-  if (!text.trimStart().startsWith("[")) {
-    return inOrder(text.split(/\r?\n/).filter((line) => line.trim() !== ""), classes);
-  }
-  let entries: unknown[];
+  const text = decodeUtf8(bytes, classes);
+  const entries = parseEntries(text, classes);
+  return entries === null ? inOrder(parseClassList(text, classes)) : withIds(entries, classes);
+}
+
+/** The entries of a JSON array that isn't one of names alone; null where the text is no such. */
+function parseEntries(text: string, path: string): unknown[] | null {
+  if (!/^\s*[[{]/.test(text)) return null;
+  let entries: unknown;
   try {
-    entries = JSON.parse(text) as unknown[];
+    entries = JSON.parse(text);
   } catch (cause) {
-    throw new InputError(`${classes}: is no valid JSON: ${(cause as Error).message}`, { cause });
+    throw new InputError(`${path}: is no valid JSON: ${(cause as Error).message}`, { cause });
   }
-  if (entries.every((entry) => typeof entry === "string")) return inOrder(entries, classes);
+  if (!Array.isArray(entries)) {
+    throw new InputError(
+      `${path}: is a JSON object; a class list is a JSON array, of names or of objects with the ` +
+        'fields id and name: [{"id": 0, "name": "sky"}]',
+    );
+  }
+  return entries.every((entry) => typeof entry === "string") ? null : entries;
+}
+
+const entryFields = ["id", "name", "synonyms"];
+
+function withIds(entries: readonly unknown[], path: string): ClassList {
   const indexOf = new Map<number, number>();
   const synonyms: string[][] = [];
-  const names = entries.map((entry, i) => {
-    const { id, name, synonyms: further = [] } = (entry ?? {}) as Readonly<Record<string, unknown>>;
+  const names = entries.map((value, i) => {
+    const entry = (value ?? {}) as Readonly<Record<string, unknown>>;
+    const { id, name, synonyms: further = [] } = entry;
     const words = typeof name === "string" ? `entry ${i + 1} ("${name}")` : `entry ${i + 1}`;
-    if (typeof name !== "string") throw new InputError(`${classes}: ${words} has no "name"`);
-    if (!Number.isInteger(id) || (id as number) < 0 || (id as number) > 65535) {
+    if (typeof name !== "string") throw new InputError(`${path}: ${words} has no "name"`);
+    const unknown = Object.keys(entry).find((field) => !entryFields.includes(field));
+    if (unknown !== undefined) {
       throw new InputError(
-        `${classes}: ${words} has ${
+        `${path}: ${words} has an unknown field "${unknown}"; ${knownNames(unknown, entryFields)}`,
+      );
+    }
+    if (!Number.isInteger(id) || (id as number) < 0 || (id as number) > maxLabel) {
+      throw new InputError(
+        `${path}: ${words} has ${
           id === undefined ? 'no "id"' : `the id ${JSON.stringify(id)}`
-        }; it must be the class's label value, a whole number from 0 to 65535`,
+        }; it must be the class's label value, a whole number from 0 to ${maxLabel}`,
       );
     }
     const first = indexOf.get(id as number);
     if (first !== undefined) {
-      throw new InputError(`${classes}: ${words} has the id ${id} of entry ${first + 1}`);
+      throw new InputError(`${path}: ${words} has the id ${id} of entry ${first + 1}`);
     }
     if (
       !Array.isArray(further) || further.some((text) => typeof text !== "string" || !text.trim())
     ) {
-      throw new InputError(`${classes}: ${words} has synonyms that are no list of names`);
+      throw new InputError(`${path}: ${words} has synonyms that are no list of names`);
     }
     indexOf.set(id as number, i);
     synonyms.push([...new Set([name, ...further as string[]].map((text) => text.trim()))]);
     return name;
   });
-  return { names: checkClasses(names, classes), synonyms, indexOf };
+  return { names: checkClasses(names, path), synonyms, indexOf };
 }
 
 /**
@@ -178,15 +204,24 @@ export class LabelledFolder {
    * Lists the images and finds each one's labels; reads none of them yet.
    *
    * @param options Where the data is.
-   * @param needed The split that must have an image.
-   * @throws {InputError} If the folder has none of the layouts, no image in the split, or an image
-   *   without labels, or the class list is wrong: an entry without an id, a name there twice.
+   * @param needed The splits that are looked at, so that a fault in another is no matter: it counts
+   *   as empty. The first must have an image.
+   * @throws {OptionError} If no label can have the value that counts nowhere.
+   * @throws {InputError} If the folder has none of the layouts, no image in the first split, an
+   *   image without labels or there twice, or the class list is wrong: an entry without an id, a
+   *   name there twice.
    */
   static async open(
     options: LabelledFolderOptions,
-    needed: Split = "train",
+    needed: readonly [Split, ...Split[]] = ["train", "val"],
   ): Promise<LabelledFolder> {
     const { path, ignoreLabel = 255, reduceZeroLabel = false } = options;
+    if (!Number.isInteger(ignoreLabel) || ignoreLabel < 0 || ignoreLabel > maxLabel) {
+      throw new OptionError(
+        `${path}: ignoreLabel is ${ignoreLabel}; it must be a whole number from 0 to ${maxLabel}, ` +
+          "as labels have at most 16 bits",
+      );
+    }
     if (!isFolder(path)) throw new InputError(`${path}: no such folder`);
     const classes = await readClasses(options.classes);
     const layout = layouts.find(([images]) => isFolder(join(path, images)));
@@ -196,27 +231,24 @@ export class LabelledFolder {
           "(mmsegmentation)",
       );
     }
-    const splits = {
-      train: filesOf(options, layout, "train"),
-      val: filesOf(options, layout, "val"),
-    };
-    if (splits[needed].samples.length === 0) {
-      throw new InputError(`${join(path, layout[0], needed)}: holds no image`);
+    const splits: Record<Split, SplitFiles> = { train: noFiles, val: noFiles };
+    for (const split of needed) splits[split] = filesOf(options, layout, split);
+    if (splits[needed[0]].samples.length === 0) {
+      throw new InputError(`${join(path, layout[0], needed[0])}: holds no image`);
     }
     // -2 is a value that the class list doesn't have, -1 one that counts nowhere.
-    const indexOf = new Int32Array(65536).fill(-2);
+    const indexOf = new Int32Array(maxLabel + 1).fill(-2);
     for (const [value, index] of classes.indexOf) {
       const shifted = value + Number(reduceZeroLabel);
-      if (shifted <= 65535) indexOf[shifted] = index;
+      if (shifted <= maxLabel) indexOf[shifted] = index;
     }
     if (reduceZeroLabel) indexOf[0] = -1;
     const hidden = indexOf[ignoreLabel]!;
     if (options.ignoreLabel === undefined && hidden >= 0) {
       throw new InputError(
         `${path}: the label ${ignoreLabel} counts nowhere, and is the class ` +
-          `"${
-            classes.names[hidden]
-          }" as well; set ignoreLabel to a value of no class, such as 65535`,
+          `"${classes.names[hidden]}" as well; give a value of no class, such as 65535, as ` +
+          "ignoreLabel (--ignore-label)",
       );
     }
     indexOf[ignoreLabel] = -1;
@@ -324,7 +356,7 @@ function filesOf(
   split: Split,
 ): SplitFiles {
   const name = splitNames[split].find((name) => isFolder(join(path, images, name)));
-  if (name === undefined) return { samples: [], stray: null };
+  if (name === undefined) return noFiles;
   const [imageFolder, labelFolder] = [join(path, images, name), join(path, labels, name)];
   if (!isFolder(labelFolder)) {
     throw new InputError(
@@ -333,22 +365,27 @@ function filesOf(
   }
   const suffixes = imageSuffix === "" ? imageSuffixes : [imageSuffix];
   const existing = new Set(filesBelow(labelFolder));
-  const samples = filesBelow(imageFolder).flatMap((file) => {
+  const samples = new Map<string, Sample>();
+  for (const file of filesBelow(imageFolder)) {
     const suffix = suffixes.find((suffix) => file.toLowerCase().endsWith(suffix.toLowerCase()));
-    if (suffix === undefined) return [];
+    if (suffix === undefined) continue;
     const id = file.slice(0, -suffix.length);
-    const label = id + labelSuffix;
-    if (!existing.has(label)) {
+    const [image, label] = [join(imageFolder, file), join(labelFolder, id + labelSuffix)];
+    const first = samples.get(id);
+    if (first !== undefined) {
       throw new InputError(
-        `${join(imageFolder, file)}: has no labels; there is no ${join(labelFolder, label)}`,
+        `${first.image}: is there a second time, as ${image}, with the same labels; keep one`,
       );
     }
-    return [{ id, image: join(imageFolder, file), label: join(labelFolder, label) }];
-  });
-  const known = new Set(samples.map(({ id }) => id + labelSuffix));
+    if (!existing.has(id + labelSuffix)) {
+      throw new InputError(`${image}: has no labels; there is no ${label}`);
+    }
+    samples.set(id, { id, image, label });
+  }
+  const known = new Set([...samples.keys()].map((id) => id + labelSuffix));
   const stray = [...existing].find((file) => file.endsWith(labelSuffix) && !known.has(file));
   return {
-    samples,
+    samples: [...samples.values()],
     stray: stray === undefined ? null : {
       label: join(labelFolder, stray),
       image: join(imageFolder, stray.slice(0, -labelSuffix.length) + suffixes[0]),

@@ -135,12 +135,20 @@ Deno.test("ovs eval: what can't be is refused by name", async () => {
   const refused: [args: string[], message: RegExp][] = [
     [[], /DATASET is missing/],
     [["voc22"], /there is no data set "voc22"; did you mean "voc2[01]"\?/],
-    [["voc21"], /voc21: path is missing/],
+    [["voc21"], /voc21: PATH is missing/],
+    [["folder", at("data")], /folder: --classes FILE is missing/],
+    [["voc21", at("data"), "--image-suffix", ".jpg"], /takes no --image-suffix; .* PATH, --split$/],
+    [["emoji-scenes", at("data")], /takes no PATH; it takes --scenes, --split$/],
+    [
+      ["folder", at("data"), "--classes", "sky, apple"],
+      /sky, apple: no such file; .*a name a line/,
+    ],
     [["voc21", at("nowhere")], /nowhere/],
     [[...data, "--split", "test"], /--split is given twice/],
     [[...few, "--limit", "2"], /--limit is given twice/],
     [[...data, "--limit", "0"], /--limit 0: it must be a whole number from 1/],
     [[...data, "--limit", "2.5"], /--limit 2\.5: it must be/],
+    [[...data, "--ignore-label", "65536"], /--ignore-label 65536: it must .* from 0 to 65535$/],
     [[...data, "--shard", "3"], /--shard 3: it must be I\/N/],
     [[...data, "--shard", "3/2"], /--shard 3\/2: it must be I\/N/],
     [[...data, "--task", "depth"], /--task "depth" is unknown/],
@@ -179,5 +187,5 @@ Deno.test("ovs eval: --scenes says how many scenes there are, and is for emoji-s
   }
   const other = await runOvs(root, "eval", ...few, "--scenes", "2");
   assert.equal(other.code, 2);
-  assert.match(other.stderr, /data set folder: takes no scenes/);
+  assert.match(other.stderr, /data set folder: takes no --scenes/);
 });

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { encode } from "fast-png";
 import fc from "fast-check";
 import sharp from "sharp";
-import { InputError } from "../../../lib/errors.ts";
+import { InputError, OptionError } from "../../../lib/errors.ts";
 import { Image } from "../../../lib/image/image.ts";
 import { encodeLabelPng } from "../../../lib/image/indexed_png.ts";
 import { Rng } from "../../../lib/rng.ts";
@@ -81,6 +82,13 @@ Deno.test("label PNGs: damaged bytes are refused by name, and never read as some
   fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
     assert.throws(() => decodeLabelMap(bytes, "a.png"), InputError);
   }));
+  assert.throws(() => decodeLabelMap(new Uint8Array(), "a.png"), /^InputError: a\.png: is empty;/);
+  for (const length of [8, whole.length - 20]) {
+    assert.throws(
+      () => decodeLabelMap(whole.subarray(0, length), "a.png"),
+      /cut short or damaged \(.*\w\); save or fetch it again$/,
+    );
+  }
   const rgb = await encodePng(new Image(2, 2, new Uint8Array(12)));
   assert.throws(() => decodeLabelMap(rgb, "a.png"), /a\.png: has 3 channels; labels must be grey/);
 });
@@ -126,6 +134,13 @@ Deno.test("folders: label values find their classes, by order, by id, and with z
     assert.deepEqual(await labels([0, 1, 255], {}), [0, 1, -1]);
     assert.deepEqual(await labels([0, 1, 9], { ignoreLabel: 9 }), [0, 1, -1]);
     assert.deepEqual(await labels([0, 1, 2], { reduceZeroLabel: true }), [-1, 0, 1]);
+    assert.deepEqual(await labels([0, 1, 65535], { ignoreLabel: 65535 }), [0, 1, -1]);
+    for (const ignoreLabel of [65536, -1, 0.5]) {
+      await assert.rejects(
+        labels([0, 1, 1], { ignoreLabel }),
+        (error: Error) => error instanceof OptionError && /from 0 to 65535/.test(error.message),
+      );
+    }
     const list = join(path, "classes.json");
     writeFileSync(list, JSON.stringify([{ id: 7, name: "road" }, { id: 300, name: "wall" }]));
     assert.deepEqual(await labels([300, 7, 255], { classes: list }), [1, 0, -1]);
@@ -161,6 +176,11 @@ Deno.test("folders: whatever is wrong is refused by name", () =>
     rmSync(join(lacking, "images/train"), { recursive: true });
     await refuses(LabelledFolder.open({ path: lacking, classes }), "images/train: holds no image");
 
+    // Training looks at both splits.
+    const second = await fresh("second");
+    rmSync(join(second, "annotations/val/1.png"));
+    await refuses(LabelledFolder.open({ path: second, classes }), "val/1.png: has no labels");
+
     const verify = async (path: string) => {
       const folder = await LabelledFolder.open({ path, classes });
       await folder.verify(["train", "val"]);
@@ -187,7 +207,7 @@ Deno.test("folders: whatever is wrong is refused by name", () =>
 
     const path = await fresh("classes");
     const list = join(root, "list.json");
-    const open = (content: string) => {
+    const open = (content: string | Uint8Array) => {
       writeFileSync(list, content);
       return LabelledFolder.open({ path, classes: list });
     };
@@ -198,6 +218,22 @@ Deno.test("folders: whatever is wrong is refused by name", () =>
     await refuses(open("[1"), "is no valid JSON");
     await refuses(open("a\nb\na\n"), '"a" is there twice');
     await refuses(LabelledFolder.open({ path, classes: join(root, "no.txt") }), "no such file");
+    // Whatever else would be read as other names, or under other numbers.
+    await refuses(open(Buffer.from("café\nsky", "latin1")), list, "is not UTF-8");
+    for (const mark of ["", "\ufeff"]) {
+      await refuses(open(Buffer.from(`${mark}sky\napple`, "utf16le")), list, "is not UTF-8");
+    }
+    await refuses(open('{\n  "sky": 0,\n  "apple": 1\n}\n'), list, "is a JSON object");
+    await refuses(open("{sky\napple\n"), list, "is no valid JSON");
+    await refuses(open("sky\n\napple\n"), list, "line 2 of 3 is empty");
+    await refuses(
+      open('[{"id": 0, "name": "sky", "synonym": ["heaven"]}]'),
+      'entry 1 ("sky") has an unknown field "synonym"; did you mean "synonyms"?',
+    );
+    await refuses(open('["sky", {"id": 1, "name": "apple"}]'), 'entry 1 has no "name"');
+    const { names } = await open("\ufeffsky\r\napple\r\n\r\n");
+    assert.deepEqual(names, ["sky", "apple"]);
+    assert.deepEqual((await open('\ufeff["sky", "apple"]')).names, names);
   }));
 
 const config = (path: string): FolderConfig => ({

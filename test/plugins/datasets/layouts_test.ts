@@ -1,5 +1,15 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -234,7 +244,7 @@ Deno.test("folders: images and labels are paired, and class lists may give synon
     // on 8 bits are too few.
     const many = Array.from({ length: 257 }, (_, c) => `class ${c}`);
     write(many);
-    await refuses(openDataset("folder", options), '"class 255"', "label 255", "ignoreLabel");
+    await refuses(openDataset("folder", options), '"class 255"', "label 255", "--ignore-label");
     const read = openDataset("folder", { ...options, ignoreLabel: 65535 }).then(samplesOf);
     await refuses(read, "0.png", "8 bits per pixel", "256");
     write(many.slice(0, 255));
@@ -250,8 +260,85 @@ Deno.test("folders: images and labels are paired, and class lists may give synon
     renameSync(`${image}.away`, image);
     renameSync(label, `${label}.away`);
     await refuses(openDataset("folder", options), image, "has no labels", label);
+    renameSync(`${label}.away`, label);
+    const twin = join(root, "images/val/a/1.png");
+    copyFileSync(image, twin);
+    await refuses(openDataset("folder", options), image, `there a second time, as ${twin}`);
+    rmSync(twin);
+
+    // A measurement on val has nothing to do with train.
+    await writeJpeg(join(root, "images/train/0.jpg"), 3, 1);
+    assert.equal((await openDataset("folder", options)).length, 2);
+    const train = { ...options, split: "train" };
+    await refuses(openDataset("folder", train), join(root, "annotations/train"), "no such folder");
+    mkdirSync(join(root, "annotations/train"));
+    assert.equal((await openDataset("folder", options)).length, 2);
+    await refuses(openDataset("folder", train), "train/0.jpg", "has no labels");
     await refuses(openDataset("folder", { ...options, split: "test" }), '"test"', "val, train");
   });
+});
+
+Deno.test("links to files and folders count as what they lead to; wrong ones are refused", async () => {
+  const cityscapes = writtenLayouts["cityscapes"]!;
+  const kinds = [
+    {
+      kind: "cityscapes",
+      images: "leftImg8bit/val",
+      labels: "gtFine/val",
+      city: "munster",
+      write: (root: string) => cityscapes.write(root, drawTruth(cityscapes, 5, 2)),
+    },
+    {
+      kind: "folder",
+      images: "images/val",
+      labels: "annotations/val",
+      city: "a",
+      async write(root: string) {
+        for (const i of [0, 1]) {
+          await writeJpeg(join(root, `images/val/a/${i}.jpg`), 3, 1);
+          writeBytes(join(root, `annotations/val/a/${i}.png`), greyPng(3, 1, [0, 0, 0], 8));
+        }
+      },
+    },
+  ];
+  for (const { kind, images, labels, city, write } of kinds) {
+    await withFolder(async (root) => {
+      await write(root);
+      const open = () =>
+        openDataset(kind, { path: root, ...(kind === "folder" ? { classes: ["sky"] } : {}) });
+      const whole = await samplesOf(await open());
+      assert.equal(whole.length, 2);
+
+      // The files elsewhere, each behind a link, and the folder that held them behind another.
+      for (const folder of [images, labels]) {
+        const [here, away] = [join(root, folder, city), join(root, "away", folder)];
+        mkdirSync(join(away, "links"), { recursive: true });
+        renameSync(here, join(away, "files"));
+        for (const file of readdirSync(join(away, "files"))) {
+          symlinkSync(`../files/${file}`, join(away, "links", file));
+        }
+        symlinkSync(join(away, "links"), here);
+      }
+      assert.deepEqual(await samplesOf(await open()), whole);
+
+      for (
+        const [target, message] of [
+          ["nowhere", "is a link to nowhere, which isn't there"],
+          [".", "leads back to"],
+          ["wrong", "is a link to wrong, which can't be read"],
+          [root, "leads back to"],
+        ] as const
+      ) {
+        const link = join(root, images, "wrong");
+        symlinkSync(target, link);
+        await refuses(open(), link, message);
+        rmSync(link);
+      }
+      // What an editor or the system hides is no matter.
+      symlinkSync("nowhere", join(root, images, ".lock"));
+      assert.equal((await open()).length, 2);
+    });
+  }
 });
 
 Deno.test("coco-panoptic: ids, classes, crowds and void come back as they were written", async () => {
