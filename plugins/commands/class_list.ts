@@ -61,7 +61,8 @@ export function parseClasses(text: string): string[] {
 }
 
 /**
- * Reads a class list: one name a line, or a JSON array of names.
+ * Reads a class list: one name a line, or a JSON array of names. What is called `.json` or begins
+ * with a bracket or a brace is JSON.
  *
  * @param path A UTF-8 text file.
  * @throws {InputError} If the file can't be read, is no UTF-8 text or no array of names, or as
@@ -77,15 +78,18 @@ export async function readClassesFile(path: string): Promise<string[]> {
       cause,
     });
   }
-  if (text.trimStart().startsWith("[")) {
+  // An object has the look of JSON too: taken by lines, its braces would be names.
+  if (/^\s*[[{]/.test(text) || /\.json$/i.test(path)) {
+    const wanted = 'it must be a JSON array of class names, as ["dog", "guitar"]';
     let names: unknown;
     try {
       names = JSON.parse(text);
     } catch (cause) {
-      throw new InputError(`${path}: is no valid JSON: ${(cause as Error).message}`, { cause });
+      const { message } = cause as Error;
+      throw new InputError(`${path}: is no valid JSON: ${message}; ${wanted}`, { cause });
     }
     if (!Array.isArray(names) || !names.every((name) => typeof name === "string")) {
-      throw new InputError(`${path}: must be a JSON array of class names, as ["dog", "guitar"]`);
+      throw new InputError(`${path}: is JSON of another form; ${wanted}`);
     }
     return checkClasses(names, path);
   }
