@@ -8,6 +8,7 @@ import {
   checkClasses,
   parseClasses,
   readClassesFile,
+  readNamesFile,
 } from "../../../plugins/commands/class_list.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "ovstage-classes-"));
@@ -24,7 +25,7 @@ Deno.test("classes: trimmed, in order, in any script", () => {
   assert.equal(checkClasses(many, "list").length, 20000);
 });
 
-Deno.test("classes: none, empty, twice, too many", () => {
+Deno.test("classes: none, empty, twice, too many", async () => {
   const cases: [string, RegExp][] = [
     ["", /no classes/],
     ["  ", /no classes/],
@@ -42,6 +43,11 @@ Deno.test("classes: none, empty, twice, too many", () => {
   }
   const many = Array.from({ length: 65536 }, (_, i) => `thing ${i}`);
   assert.throws(() => checkClasses(many, "list.txt"), /list\.txt: 65536 classes; at most 65535/);
+  // Names that label no pixel may be any number.
+  const file = join(dir, "many.txt");
+  writeFileSync(file, many.join("\n"));
+  await assert.rejects(readClassesFile(file), /many\.txt: 65536 classes; at most 65535 fit in a/);
+  assert.deepEqual(await readNamesFile(file), many);
 });
 
 Deno.test("classes: whatever is taken is trimmed, not empty and there once", () => {

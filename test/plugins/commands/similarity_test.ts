@@ -88,6 +88,22 @@ Deno.test("ovs similarity: a text encoder, prompts and synonyms", async () => {
   assert.match(document.encoder, /^text-encoder "onnx" of file:/);
 });
 
+Deno.test("ovs similarity: more names than a label file has labels", async () => {
+  const many = Array.from({ length: 70_000 }, (_, i) => `thing ${i}`);
+  writeFileSync(at("many.txt"), many.join("\n"));
+  const directions = Float32Array.from({ length: 2 * 70_002 }, (_, i) => 1 + i % 3);
+  writeFileSync(
+    at("many.safetensors"),
+    encodeEmbeddingFile([...many, "dog", "car"], float32([70_002, 2], directions)),
+  );
+  const run = await ovs(
+    "similarity",
+    ...["--train", "train.txt", "--test", "many.txt", "--embeddings", "many.safetensors"],
+  );
+  assert.equal(run.code, 0, run.stderr);
+  assert.match(run.stdout, /many\.txt \(70000 categories\) against train\.txt \(2\)/);
+});
+
 Deno.test("ovs similarity and ovs curate: what can't be is refused by name", async () => {
   const config = at("c.json");
   writeFileSync(
