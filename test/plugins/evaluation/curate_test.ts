@@ -321,7 +321,15 @@ Deno.test("curate: what leaves nothing is said with figures", async () => {
   const merge = { review: { unanswered: "merge" } };
   await assert.rejects(
     run(configOf(fresh(), { ...merge, tooClose: -0.9 })),
-    /no category is left: of 6, 6 are too close to training \(similarity from -0\.9 on\)/,
+    /of 6, 6 are too close to training \(similarity from -0\.9 on\); raise tooClose$/,
+  );
+  await assert.rejects(
+    run(configOf(fresh(), { ...merge, images: { minPixels: 5 } })),
+    new RegExp(
+      "no category is left: of 5, 1 is too close to training \\(similarity from 0\\.9 on\\), " +
+        "3 are below images\\.minPixels, 5, in every image, 1 is in no image; raise tooClose or " +
+        "lower images\\.minPixels or add sources$",
+    ),
   );
   await assert.rejects(
     run(configOf(fresh(), { ...merge, images: { total: 1 } })),
