@@ -4,7 +4,7 @@
  * @module
  */
 import process from "node:process";
-import { OvsError } from "../errors.ts";
+import { OutputError, OvsError } from "../errors.ts";
 import { printable } from "./text.ts";
 
 /** Exit code where somebody can act on the message: wrong input, option, file or device. */
@@ -25,23 +25,47 @@ export async function runCommand(command: () => Promise<void>): Promise<number> 
     return 0;
   } catch (error) {
     if (error instanceof OvsError) {
-      await writeText(
-        process.stderr,
-        `ovs: ${printable(error.message.replace(/\s*\n\s*/g, " "))}\n`,
-      );
+      await complain(`ovs: ${printable(error.message.replace(/\s*\n\s*/g, " "))}\n`);
       return EXIT_USAGE;
     }
     // The reader of our output went away (`ovs … | head`): nobody is left to tell.
     if ((error as { code?: string } | null)?.code === "EPIPE") return 0;
     const text = error instanceof Error ? error.stack ?? error.message : String(error);
-    await writeText(process.stderr, `ovs: this is a defect, please report it\n${text}\n`);
+    await complain(`ovs: this is a defect, please report it\n${text}\n`);
     return EXIT_DEFECT;
   }
 }
 
-/** Writes a text and waits until the system has taken it: a pipe takes only so much at once. */
-export function writeText(stream: NodeJS.WritableStream, text: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    stream.write(text, (error) => error ? reject(error) : resolve());
-  });
+/** Writes to standard error; where that fails too, the exit code has to do. */
+async function complain(text: string): Promise<void> {
+  await writeText(process.stderr, text).catch(() => {});
+}
+
+/**
+ * Writes a text and waits until the system has taken it: a pipe takes only so much at once.
+ *
+ * @throws {OutputError} If it can't be written. Where nobody reads it any more, the system's own
+ * error with the code `EPIPE`.
+ */
+export async function writeText(stream: NodeJS.WritableStream, text: string): Promise<void> {
+  // A failed write is told twice: to its callback, and as an event, which ends the process unless
+  // somebody listens.
+  const ignore = () => {};
+  stream.once("error", ignore);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      stream.write(text, (error) => error ? reject(error) : resolve());
+    });
+    stream.off("error", ignore);
+  } catch (cause) {
+    const { code, message } = cause as { code?: string; message: string };
+    if (code === "EPIPE") throw cause;
+    const name = stream === process.stderr ? "standard error" : "standard output";
+    throw new OutputError(
+      code === "ENOSPC"
+        ? `${name} can't be written: the disk is full; make room, or send it elsewhere`
+        : `${name} can't be written: ${message}`,
+      { cause },
+    );
+  }
 }

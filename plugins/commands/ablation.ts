@@ -205,9 +205,11 @@ export async function ablation(args: readonly string[]): Promise<void> {
     if (flags.json && outcome !== null) {
       return await writeText(process.stdout, JSON.stringify(outcome.results, null, 2) + "\n");
     }
-    const last = outcome === null
+    const last = outcome !== null
+      ? `report: ${outcome.report}`
+      : only === "train"
       ? `all networks are trained: ${opened.plan.out}`
-      : `report: ${outcome.report}`;
+      : `all networks that are trained are measured: ${opened.plan.out}`;
     await writeText(process.stdout, [...notes, last, ""].join("\n"));
   } catch (error) {
     await bars.stop();

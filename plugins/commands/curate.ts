@@ -16,7 +16,7 @@ import { formatTable } from "../../lib/cli/table.ts";
 import { InputError } from "../../lib/errors.ts";
 import type { CurateResult, CurationReport } from "../evaluation/curate.ts";
 import type { NamedClass } from "../evaluation/embed_vocabulary.ts";
-import { checkClasses } from "./class_list.ts";
+import { checkNames } from "./class_list.ts";
 import { pipelineFlags } from "./plan_pipeline.ts";
 import { readUserText } from "./read_user_file.ts";
 import { readVocabulary } from "./read_vocabulary.ts";
@@ -112,7 +112,7 @@ async function readTraining(
 ): Promise<NamedClass[]> {
   const where = `${file}: training`;
   if (typeof training === "string") return await readVocabulary(training, where);
-  return checkClasses(training, where).map((name) => ({ name, synonyms: [name] }));
+  return checkNames(training, where).map((name) => ({ name, synonyms: [name] }));
 }
 
 /** What is printed for a person. */

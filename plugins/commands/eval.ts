@@ -114,7 +114,9 @@ function readInteger(flag: string, text: string, least: number, most = Infinity)
 function readShard(text: string): Shard {
   const [index, count] = /^(\d+)\/(\d+)$/.exec(text)?.slice(1).map(Number) ?? [];
   if (index === undefined || count === undefined || count < 1 || index > count) {
-    throw new OptionError(`--shard ${text}: it must be I/N, as 0/4, 1/4, 2/4 and 3/4`);
+    throw new OptionError(
+      `--shard ${text}: it must be I/N with N at least 1 and I at most N, as 0/4, 1/4, 2/4 and 3/4`,
+    );
   }
   return { index: index % count, count };
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { mkdir, open, rename, rm, rmdir, stat } from "node:fs/promises";
+import { mkdir, open, realpath, rename, rm, rmdir, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { OutputError } from "../../lib/errors.ts";
@@ -60,45 +60,48 @@ export class OutputFolder {
 
   /**
    * Writes files. Each is complete before any takes its name, so that nobody ever finds half of
-   * one, and an error leaves none behind.
+   * one, and an error leaves none behind. A link stays, and the file that it leads to is replaced.
    *
    * @param files Bytes by file name.
    * @returns The paths, in the order of `files`.
    * @throws {OutputError} If one can't be written; names it.
    */
   async write(files: ReadonlyMap<string, Uint8Array>): Promise<string[]> {
-    const written: [temporary: string, path: string][] = [];
+    const written: { path: string; target: string; unfinished: string }[] = [];
     let current = this.path;
     try {
       for (const name of files.keys()) {
-        current = join(this.path, name);
-        const found = await stat(current).catch(() => null);
-        if (found?.isDirectory()) throw Object.assign(new Error(), { code: "EISDIR" });
+        const path = current = join(this.path, name);
+        const found = await stat(path).catch(() => null);
+        // A rename would replace a device or a pipe.
+        if (found !== null && !found.isFile()) {
+          throw Object.assign(new Error(), { code: found.isDirectory() ? "EISDIR" : "EEXIST" });
+        }
+        const target = found === null ? path : await realpath(path);
+        written.push({ path, target, unfinished: temporary(target) });
       }
-      for (const [name, bytes] of files) {
-        current = join(this.path, name);
-        const path = temporary(current);
-        written.push([path, current]);
-        const file = await open(path, "wx");
+      for (const [i, bytes] of [...files.values()].entries()) {
+        current = written[i]!.path;
+        const file = await open(written[i]!.unfinished, "wx");
         try {
           await file.writeFile(bytes);
         } finally {
           await file.close();
         }
       }
-      for (const [from, to] of written) {
-        current = to;
-        await rename(from, to);
+      for (const { path, target, unfinished } of written) {
+        current = path;
+        await rename(unfinished, target);
       }
     } catch (cause) {
-      await Promise.all(written.map(([path]) => rm(path, { force: true })));
+      await Promise.all(written.map(({ unfinished }) => rm(unfinished, { force: true })));
       const inTheWay = (cause as { code?: string }).code === "EISDIR";
       throw new OutputError(
         `${current}: ${inTheWay ? "a folder of that name is in the way" : reason(cause)}`,
         { cause },
       );
     }
-    return written.map(([, path]) => path);
+    return written.map(({ path }) => path);
   }
 
   /** After a failure: takes away the folders that {@linkcode OutputFolder.open} had to make. */

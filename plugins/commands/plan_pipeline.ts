@@ -6,7 +6,7 @@
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { FlagSpec } from "../../lib/cli/arguments.ts";
-import { OptionError } from "../../lib/errors.ts";
+import { OptionError, OvsError, PipelineError } from "../../lib/errors.ts";
 import type { Device, DeviceRequest } from "../../lib/runtime.ts";
 import {
   checkDocument,
@@ -133,8 +133,8 @@ export interface PlannedPipeline {
  * @throws {OptionError} If an option, task or device is unknown or outside its domain, or a flag
  * is for another task.
  * @throws {RegistryError} If a fuser, classifier or plugin is unknown.
- * @throws {PipelineError} If a document can't be read, has no stage to change, or its stages don't
- * fit together.
+ * @throws {PipelineError} If the document's file is no document, or one that can't run even without
+ * the flags; names the file. If the stages don't fit together.
  * @throws {InputError} If the document's file can't be read.
  */
 export async function planPipeline(
@@ -150,7 +150,7 @@ export async function planPipeline(
   for (const path of flags.plugin) await loadPlugin(path, registry);
   const base = flags.pipeline === undefined
     ? ovsnetDocument()
-    : parseDocument(await readUserText(flags.pipeline, "name a pipeline document in it"));
+    : await readDocument(flags.pipeline, registry);
   const joined = withClassifier(
     withFuser(withTask(base, wanted, registry), flags, registry),
     flags,
@@ -186,6 +186,19 @@ export async function openPlanned(
 /** The device in words, with the reason where `auto` fell back. */
 export function formatDevice({ description, fallbackReason }: Device): string {
   return fallbackReason === null ? description : `${description} (${fallbackReason})`;
+}
+
+/** Reads a document, and checks it before any flag changes it: what is wrong is the file's fault. */
+async function readDocument(file: string, registry: Registry): Promise<PipelineDocument> {
+  const text = await readUserText(file, "name a pipeline document in it");
+  try {
+    const document = parseDocument(text);
+    checkDocument(document, registry);
+    return document;
+  } catch (cause) {
+    if (!(cause instanceof OvsError)) throw cause;
+    throw new PipelineError(`${file}: ${cause.message}`, { cause });
+  }
 }
 
 function readDevice(text = "auto"): DeviceRequest {

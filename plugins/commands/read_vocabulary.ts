@@ -8,7 +8,7 @@ import { InputError } from "../../lib/errors.ts";
 import { knownNames } from "../../lib/stages/suggest.ts";
 import type { NamedClass } from "../evaluation/embed_vocabulary.ts";
 import { builtinVocabulary, vocabularyNames } from "../vocabularies/builtin_vocabularies.ts";
-import { readClassesFile } from "./class_list.ts";
+import { readNamesFile } from "./class_list.ts";
 
 /** The vocabularies of EmojiScenes. */
 const emojiVocabularies: Readonly<Record<string, () => Promise<NamedClass[]>>> = {
@@ -65,5 +65,5 @@ export async function readVocabulary(source: string, where: string): Promise<Nam
         knownNames(source, knownVocabularies),
     );
   }
-  return (await readClassesFile(source)).map(plain);
+  return (await readNamesFile(source)).map(plain);
 }

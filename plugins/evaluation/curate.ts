@@ -370,14 +370,18 @@ function choose(
   groups.forEach(({ labels }, g) => {
     for (const { source, label } of labels) groupOf[source]![label] = g;
   });
-  const present = scan.map(({ source, pixels }) => {
+  const areas = scan.map(({ source, pixels }) => {
     const area = new Map<number, number>();
     for (const [label, count] of pixels) {
       const group = groupOf[source]![label]!;
       if (group >= 0) area.set(group, (area.get(group) ?? 0) + count);
     }
-    return [...area].filter(([, count]) => count >= config.images.minPixels).map(([g]) => g);
+    return area;
   });
+  const { minPixels } = config.images;
+  const present = areas.map((area) =>
+    [...area].filter(([, count]) => count >= minPixels).map(([g]) => g)
+  );
   const anywhere = new Set(present.flat());
   const there = groups.map((_, g) => g).filter((g) => anywhere.has(g));
   const kept = chooseDistinct(there.map((g) => groups[g]!.nearest.similarity), {
@@ -397,10 +401,19 @@ function choose(
   }).sort((a, b) => b.similarity - a.similarity);
   if (kept.length === 0) {
     const close = dropped.filter(({ reason }) => reason === "too close").length;
+    const small = new Set(
+      areas.flatMap((area) => [...area.keys()])
+        .filter((g) => groups[g]!.nearest.similarity < config.tooClose),
+    ).size;
+    const causes = ([
+      [close, `too close to training (similarity from ${config.tooClose} on)`, "raise tooClose"],
+      [small, `below images.minPixels, ${minPixels}, in every image`, "lower images.minPixels"],
+      [groups.length - close - small, "in no image", "add sources"],
+    ] as const).filter(([count]) => count > 0);
     throw new InputError(
-      `no category is left: of ${groups.length}, ${close} are too close to training (similarity ` +
-        `from ${config.tooClose} on) and ${groups.length - close} are in no image; raise ` +
-        "tooClose or add sources",
+      `no category is left: of ${groups.length}, ` +
+        causes.map(([count, why]) => `${count} ${count === 1 ? "is" : "are"} ${why}`).join(", ") +
+        `; ${causes.map(([, , advice]) => advice).join(" or ")}`,
     );
   }
   const place = new Map(kept.map((g, i) => [g, i]));

@@ -3,8 +3,10 @@
  *
  * @module
  */
+import { resolve } from "node:path";
 import { z } from "zod";
 import { InputError } from "../../lib/errors.ts";
+import { datasetKinds } from "../datasets/open_dataset.ts";
 import { configErrors } from "../training/config_errors.ts";
 
 const text = z.string().min(1);
@@ -101,8 +103,27 @@ export function curateJsonSchema(): Record<string, unknown> {
   return z.toJSONSchema(curateSchema, { io: "input" }) as Record<string, unknown>;
 }
 
+/** The same text for the same images, however their path and the default split are written. */
+function sourceKey({ dataset, options }: CurateConfig["sources"][number]): string {
+  const { path } = options;
+  const whole = {
+    split: datasetKinds.find(({ kind }) => kind === dataset)?.splits[0],
+    ...options,
+    ...(typeof path === "string" ? { path: resolve(path) } : {}),
+  };
+  return JSON.stringify([dataset, Object.entries(whole).sort(([a], [b]) => a < b ? -1 : 1)]);
+}
+
 /** What a schema can't say. */
-function* relations({ images, embedding }: CurateConfig): Generator<string> {
+function* relations({ sources, images, embedding }: CurateConfig): Generator<string> {
+  const keys = sources.map(sourceKey);
+  for (const [i, key] of keys.entries()) {
+    const first = keys.indexOf(key);
+    if (first === i) continue;
+    const { dataset } = sources[i]!;
+    yield `sources[${first}] and sources[${i}] are the same images of ${dataset}, and would be ` +
+      "written twice; list them once";
+  }
   if (images.most !== null && images.most < images.least) {
     yield `images.most is ${images.most}; it must be at least images.least, ${images.least}`;
   }

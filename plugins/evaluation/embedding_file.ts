@@ -4,6 +4,7 @@
  * @module
  */
 import { InputError } from "../../lib/errors.ts";
+import { CosineRows } from "../../lib/similarity/cosine_blocks.ts";
 import { float32, formatShape, type HostTensor } from "../../lib/tensor.ts";
 import {
   toFloat32,
@@ -130,7 +131,8 @@ export function encodeEmbeddingFile(
  *
  * @param where What to call the table in messages, such as its path.
  * @returns float32 C×D.
- * @throws {InputError} If the table lacks a name; says how many and which come first.
+ * @throws {InputError} If the table lacks a name; says how many and which come first. If a row has
+ * no direction: all zeros, or a number that isn't finite; names it.
  */
 export function rowsOfNames(
   { rows, size }: EmbeddingTable,
@@ -148,5 +150,8 @@ export function rowsOfNames(
   }
   const data = new Float32Array(names.length * size);
   names.forEach((name, row) => data.set(rows.get(name)!, row * size));
-  return float32([names.length, size], data);
+  const embeddings = float32([names.length, size], data);
+  // Refused here, where it is known whose rows they are.
+  new CosineRows(embeddings, (row) => `"${names[row]}" in ${where}`);
+  return embeddings;
 }

@@ -187,7 +187,7 @@ function origin({ pipeline, dataset, version, distractors, trained }: Evaluation
     )
   );
   const facts: [string, string][] = [
-    ["data set", `${dataset.name}, ${dataset.images} images`],
+    ["data set", `${dataset.name}, ${dataset.images} ${dataset.images === 1 ? "image" : "images"}`],
     ["its fingerprint", dataset.fingerprint],
     ["computed on", pipeline.device],
     ["ovstage", version],

@@ -10,7 +10,15 @@ import { OutputError } from "../../lib/errors.ts";
 /** The part of `node:fs` that writes; tests put a full disk in its place. */
 export type FileSystem = Pick<
   typeof fs,
-  "openSync" | "writeSync" | "fsyncSync" | "closeSync" | "renameSync" | "rmSync"
+  | "openSync"
+  | "writeSync"
+  | "fsyncSync"
+  | "closeSync"
+  | "renameSync"
+  | "rmSync"
+  | "statSync"
+  | "lstatSync"
+  | "realpathSync"
 >;
 
 /** The real file system. */
@@ -64,31 +72,57 @@ function syncFolder(path: string, files: FileSystem): void {
 }
 
 /**
- * Writes a file: complete and on the disk under another name first, then renamed.
+ * The file that a rename may replace: what a link leads to, not the link itself. Null where it can
+ * only be written in place: a device or a pipe, or a link to nothing yet.
+ */
+function replaceable(path: string, files: FileSystem): string | null {
+  const found = files.statSync(path, { throwIfNoEntry: false });
+  if (found?.isFile()) return files.realpathSync(path);
+  const isThere = found !== undefined ||
+    files.lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+  return isThere ? null : path;
+}
+
+function writePieces(
+  path: string,
+  pieces: Iterable<Uint8Array>,
+  files: FileSystem,
+  { sync }: { sync: boolean },
+): void {
+  const fd = files.openSync(path, "w");
+  try {
+    for (const piece of pieces) writeAll(files, fd, piece);
+    // Pipes and some devices refuse it.
+    if (sync) files.fsyncSync(fd);
+  } finally {
+    files.closeSync(fd);
+  }
+}
+
+/**
+ * Writes a file: complete and on the disk under another name first, then renamed. A link stays and
+ * the file that it leads to is replaced; devices and pipes are written to as they are.
  *
  * @param path Where to.
  * @param pieces Its bytes.
- * @throws {OutputError} If it can't be written; what stood there before still does.
+ * @throws {OutputError} If it can't be written; a file that stood there before still does.
  */
 export function writeFileAtomically(
   path: string,
   pieces: Iterable<Uint8Array>,
   files: FileSystem = realFileSystem,
 ): void {
-  const temporary = join(dirname(path), `.${basename(path)}${temporarySuffix}`);
+  let temporary: string | undefined;
   try {
-    const fd = files.openSync(temporary, "w");
-    try {
-      for (const piece of pieces) writeAll(files, fd, piece);
-      files.fsyncSync(fd);
-    } finally {
-      files.closeSync(fd);
-    }
-    files.renameSync(temporary, path);
-    syncFolder(dirname(path), files);
+    const target = replaceable(path, files);
+    if (target === null) return writePieces(path, pieces, files, { sync: false });
+    temporary = join(dirname(target), `.${basename(target)}${temporarySuffix}`);
+    writePieces(temporary, pieces, files, { sync: true });
+    files.renameSync(temporary, target);
+    syncFolder(dirname(target), files);
   } catch (cause) {
     try {
-      files.rmSync(temporary, { force: true });
+      if (temporary !== undefined) files.rmSync(temporary, { force: true });
     } catch {
       // The first failure says more.
     }

@@ -13,7 +13,7 @@ import type { Image } from "../../../lib/image/image.ts";
 import { knownNames } from "../../../lib/stages/suggest.ts";
 import { decodeUtf8 } from "../../../lib/text/decode_utf8.ts";
 import { readImage } from "../../codecs/read_image.ts";
-import { checkClasses, parseClassList } from "../../commands/class_list.ts";
+import { checkClasses, parseNames } from "../../commands/class_list.ts";
 import { filesBelow } from "../files_below.ts";
 import { decodeLabelMap } from "./label_png.ts";
 
@@ -110,7 +110,7 @@ async function readClasses(classes: string | readonly string[]): Promise<ClassLi
   }
   const text = decodeUtf8(bytes, classes);
   const entries = parseEntries(text, classes);
-  return entries === null ? inOrder(parseClassList(text, classes)) : withIds(entries, classes);
+  return entries === null ? inOrder(checkClasses(parseNames(text, classes), classes)) : withIds(entries, classes);
 }
 
 /** The entries of a JSON array that isn't one of names alone; null where the text is no such. */

@@ -187,8 +187,9 @@ export interface AblationOutcome {
  * any moment; called again, it goes on where it stood, and the files end with the same bytes.
  *
  * @param ablation The plan, opened.
- * @returns The results; null with `only: "train"`.
- * @throws {InputError} If a folder holds the network of another plan, or a damaged file.
+ * @returns The results; null with `only: "train"` and `only: "evaluate"`.
+ * @throws {InputError} If a folder holds the network of another plan, or a damaged file; with
+ * `only: "evaluate"` also if no network is trained.
  * @throws {ModelError} If towers, a checkpoint or a model can't be used.
  * @throws {OutputError} If something can't be written.
  * @throws {TrainingError} If a loss is no number any more, or runs away.
@@ -225,6 +226,11 @@ export async function runAblation(
   }
   if (does("evaluate")) {
     const trained = await trainedOnes(networks, onNote);
+    if (trained.length === 0) {
+      throw new InputError(
+        `${out}: no network is trained yet, so none can be measured; train first`,
+      );
+    }
     await using device = await acquireDevice("cpu", { threads: networks[0]!.config.threads });
     await evaluateNetworks(trained, work, splits, {
       device,

@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import process from "node:process";
 import fc from "fast-check";
 import { formatHelp, parseArguments } from "../../../lib/cli/arguments.ts";
 import { EXIT_DEFECT, EXIT_USAGE, runCommand } from "../../../lib/cli/run_command.ts";
@@ -115,4 +118,34 @@ Deno.test("runCommand: somebody's mistake is 2, ours is 1", async () => {
     EXIT_USAGE,
   );
   assert.equal(await runCommand(() => Promise.reject(new TypeError("a test"))), EXIT_DEFECT);
+});
+
+/** A program that writes a megabyte, and what a shell does with it. */
+function writeInto(redirection: string): { status: number | null; stderr: string } {
+  const module = new URL("../../../lib/cli/run_command.ts", import.meta.url).href;
+  const program = `
+    import process from "node:process";
+    import { runCommand, writeText } from ${JSON.stringify(module)};
+    process.exit(await runCommand(() => writeText(process.stdout, "line\\n".repeat(200_000))));
+  `;
+  // The status of the program, not of what reads it.
+  const script = `"$DENO" eval --quiet "$PROGRAM" ${redirection}`;
+  return spawnSync("bash", ["-o", "pipefail", "-c", script], {
+    encoding: "utf8",
+    env: { ...process.env, DENO: process.execPath, PROGRAM: program },
+  });
+}
+
+Deno.test({
+  name: "runCommand: a reader that goes away ends it quietly, a full disk in one line",
+  ignore: !existsSync("/dev/full"),
+  fn() {
+    const read = writeInto("| head -n 2 > /dev/null");
+    assert.deepEqual([read.status, read.stderr], [0, ""]);
+    const full = writeInto("> /dev/full");
+    assert.equal(full.status, EXIT_USAGE);
+    assert.match(full.stderr, /^ovs: standard output can't be written: the disk is full; .*\n$/);
+    // Nobody can be told; the exit code still says it.
+    assert.equal(writeInto("> /dev/full 2> /dev/full").status, EXIT_USAGE);
+  },
 });

@@ -75,6 +75,18 @@ Deno.test("deno task ablation: killed and asked to stop, it ends with the same b
   assert.equal(last.code, 0, last.stderr);
 
   assert.deepEqual(lastingFiles(killed), lastingFiles(whole));
+  // Seed 4 is not trained: what is said of the phases is true of each alone.
+  const evaluated = await run("--out", whole, "--seeds", "3,4", "--only", "evaluate");
+  assert.match(evaluated, /^not trained yet, and left out: baseline-4, .*\nall networks that are /);
+  assert.match(evaluated, /^all networks that are trained are measured: .*whole\n$/m);
+  const trained = await run("--out", whole, "--seeds", "3", "--only", "train");
+  assert.match(trained, /^all networks are trained: .*whole\n$/m);
+  await assert.rejects(
+    run("--out", whole, "--seeds", "4", "--only", "evaluate"),
+    (error) =>
+      error instanceof OvsError && /whole: no network is trained yet.*train/.test(error.message),
+  );
+
   const results = readFileSync(join(whole, "results.json"), "utf8");
   assert.equal(await run("--out", whole, "--seeds", "3", "--only", "report", "--json"), results);
 

@@ -150,7 +150,8 @@ Deno.test("ovs eval: what can't be is refused by name", async () => {
     [[...data, "--limit", "2.5"], /--limit 2\.5: it must be/],
     [[...data, "--ignore-label", "65536"], /--ignore-label 65536: it must .* from 0 to 65535$/],
     [[...data, "--shard", "3"], /--shard 3: it must be I\/N/],
-    [[...data, "--shard", "3/2"], /--shard 3\/2: it must be I\/N/],
+    [[...data, "--shard", "3/2"], /--shard 3\/2: it must be I\/N .* I at most N, as 0\/4/],
+    [[...data, "--shard", "0/0"], /--shard 0\/0: it must be I\/N with N at least 1/],
     [[...data, "--task", "depth"], /--task "depth" is unknown/],
     [[...data, "--distractors", "0,many"], /--distractors many: it must be a whole number/],
     [[...data, "--seed", "1"], /--seed is for --distractors/],
@@ -188,4 +189,14 @@ Deno.test("ovs eval: --scenes says how many scenes there are, and is for emoji-s
   const other = await runOvs(root, "eval", ...few, "--scenes", "2");
   assert.equal(other.code, 2);
   assert.match(other.stderr, /data set folder: takes no --scenes/);
+});
+
+Deno.test("ovs eval: one image is not images", async () => {
+  const one = ["emoji-scenes", ...models, "--scenes", "1", "--out", "one"];
+  const { code, stdout, stderr } = await runOvs(root, "eval", ...one);
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /mIoU [\d.]+ over 1 image\n$/);
+  const html = readFileSync(at("one", "report.html"), "utf8");
+  assert.match(html, /, 1 image</);
+  assert.doesNotMatch(html, /\b1 images/);
 });

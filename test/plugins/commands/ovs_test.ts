@@ -43,6 +43,7 @@ writeFileSync(at("gap.txt"), "dog\n\nguitar\n");
 writeFileSync(at("latin1.txt"), new Uint8Array([0x64, 0xf6, 0x67]));
 writeFileSync(at("broken.json"), '{"version": 1,');
 writeFileSync(at("order.json"), '{"version":1,"stages":[{"role":"fuser","name":"gfa"}]}');
+writeFileSync(at("unknown.json"), '{"version":1,"stages":[{"role":"fuser","name":"gfaa"}]}');
 writeFileSync(at("no_plugin.ts"), "export const nothing = 1;\n");
 const dogs = ["--classes", "dog, guitar, slice of pizza"];
 
@@ -103,11 +104,20 @@ const refused: [what: string, args: string[], message: RegExp][] = [
     /no_plugin\.ts: no default export/,
   ],
   ["a missing document", ["scene.png", ...dogs, "--pipeline", "gone.json"], /gone\.json: no such/],
-  ["a broken document", ["scene.png", ...dogs, "--pipeline", "broken.json"], /no JSON/],
+  [
+    "a broken document",
+    ["scene.png", ...dogs, "--pipeline", "broken.json"],
+    /broken\.json: .*no JSON/,
+  ],
   [
     "a document in the wrong order",
     ["scene.png", ...dogs, "--pipeline", "order.json"],
-    /gfa.*needs/,
+    /order\.json: .*gfa.*needs/,
+  ],
+  [
+    "a document with an unknown stage, which no flag is to blame for",
+    ["scene.png", ...dogs, "--pipeline", "unknown.json", "--task", "panoptic"],
+    /unknown\.json: unknown fuser "gfaa"; did you mean "gfa"/,
   ],
   ["models that are not there", ["scene.png", ...dogs, "--models", "folder.png"], /no such file/],
 ];

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -86,6 +86,31 @@ Deno.test("ovs similarity: a text encoder, prompts and synonyms", async () => {
   assert.ok(document.sameName.includes("car") && document.synonyms);
   assert.equal(document.nearest.find(({ name }) => name === "car")!.similarity, 1);
   assert.match(document.encoder, /^text-encoder "onnx" of file:/);
+});
+
+Deno.test("ovs similarity: more names than a label file has labels", async () => {
+  const many = Array.from({ length: 70_000 }, (_, i) => `thing ${i}`);
+  writeFileSync(at("many.txt"), many.join("\n"));
+  const directions = Float32Array.from({ length: 2 * 70_002 }, (_, i) => 1 + i % 3);
+  writeFileSync(
+    at("many.safetensors"),
+    encodeEmbeddingFile([...many, "dog", "car"], float32([70_002, 2], directions)),
+  );
+  const run = await ovs(
+    "similarity",
+    ...["--train", "train.txt", "--test", "many.txt", "--embeddings", "many.safetensors"],
+  );
+  assert.equal(run.code, 0, run.stderr);
+  assert.match(run.stdout, /many\.txt \(70000 categories\) against train\.txt \(2\)/);
+});
+
+Deno.test("ovs curate: paths are relative to where it runs, not to the config", async () => {
+  mkdirSync(at("configs"));
+  const base = { name: "t", out: "bench", sources: [{ dataset: "ade150" }] };
+  writeFileSync(at("configs", "c.json"), JSON.stringify({ ...base, training: "train.txt" }));
+  const { code, stderr } = await ovs("curate", join("configs", "c.json"));
+  // The vocabulary was found; the data set comes next.
+  assert.deepEqual([code, stderr], [2, "ovs: data set ade150: path is missing; it is needed\n"]);
 });
 
 Deno.test("ovs similarity and ovs curate: what can't be is refused by name", async () => {

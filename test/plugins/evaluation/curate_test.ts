@@ -321,7 +321,15 @@ Deno.test("curate: what leaves nothing is said with figures", async () => {
   const merge = { review: { unanswered: "merge" } };
   await assert.rejects(
     run(configOf(fresh(), { ...merge, tooClose: -0.9 })),
-    /no category is left: of 6, 6 are too close to training \(similarity from -0\.9 on\)/,
+    /of 6, 6 are too close to training \(similarity from -0\.9 on\); raise tooClose$/,
+  );
+  await assert.rejects(
+    run(configOf(fresh(), { ...merge, images: { minPixels: 5 } })),
+    new RegExp(
+      "no category is left: of 5, 1 is too close to training \\(similarity from 0\\.9 on\\), " +
+        "3 are below images\\.minPixels, 5, in every image, 1 is in no image; raise tooClose or " +
+        "lower images\\.minPixels or add sources$",
+    ),
   );
   await assert.rejects(
     run(configOf(fresh(), { ...merge, images: { total: 1 } })),
@@ -338,8 +346,18 @@ Deno.test("curate config: errors name the field", () => {
   const good = { name: "far", out: "o", training: "voc20", sources: [{ dataset: "ade150" }] };
   const { images, tooClose } = readCurateConfig(good, "c.json");
   assert.deepEqual([images.least, images.most, tooClose], [1, null, 0.8]);
+  const ade = (options: object) => ({ dataset: "ade150", options: { path: "data", ...options } });
+  const same = { dataset: "a", options: { path: "./a//b/", x: 1 } };
   const refused: [Record<string, unknown>, RegExp][] = [
     [{ sources: [] }, /c\.json: sources is \[\]; it must be a list of at least 1/],
+    [
+      { sources: [ade({ split: "val" }), ade({ split: "train" }), ade({})] },
+      /c\.json: sources\[0\] and sources\[2\] are the same images of ade150.*list them once$/,
+    ],
+    [
+      { sources: [{ dataset: "a", options: { x: 1, path: "a/b" } }, same] },
+      /sources\[0\] and sources\[1\] are the same images of a,/,
+    ],
     [{ sources: [{ dataset: 3 }] }, /sources\[0\]\.dataset is 3; it must be a string/],
     [{ training: [] }, /training is \[\]/],
     [{ tooClose: 1.5 }, /tooClose is 1\.5; it must be a finite number above -1 and at most 1/],

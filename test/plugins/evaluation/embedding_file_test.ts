@@ -105,4 +105,18 @@ Deno.test("embedding file: what is wrong is named", async () => {
     () => rowsOfNames(table, ["dog", "a", "b", "c", "d"], "rows.safetensors"),
     /rows\.safetensors: has no embedding of "a", "b", "c" and 1 more; it has 1 names, and 5 are/,
   );
+  const flat: [number[], RegExp][] = [
+    [[0, 0], /^the embedding of "b" in rows\.safetensors is all zeros; it has no direction$/],
+    [[1, NaN], /^the embedding of "b" in rows\.safetensors is not finite/],
+    [[Infinity, 0], /^the embedding of "b" in rows\.safetensors is not finite/],
+  ];
+  for (const [row, message] of flat) {
+    const rows = new Map([["a", Float32Array.of(1, 0)], ["b", Float32Array.from(row)]]);
+    assert.throws(
+      () => rowsOfNames({ size: 2, rows }, ["a", "b"], "rows.safetensors"),
+      (error) => error instanceof InputError && message.test(error.message),
+    );
+    // A row that nobody asks for does no harm.
+    assert.deepEqual(rowsOfNames({ size: 2, rows }, ["a"], "rows.safetensors").shape, [1, 2]);
+  }
 });
