@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DeviceLostError, OvsError, PipelineError, ShapeError } from "../errors.ts";
+import { DeviceLostError, PipelineError, ShapeError } from "../errors.ts";
 import type { Device } from "../runtime.ts";
 import { formatShape, type Tensor } from "../tensor.ts";
 import {
@@ -16,6 +16,7 @@ import {
   type SlotTensor,
 } from "./slots.ts";
 import { type AnyStage, formatStage, type Stage } from "./stage.ts";
+import { stageFailure } from "./stage_failure.ts";
 
 /** What the compiler shows when a stage is put where its needs are not met. */
 export interface MissingSlot<Missing extends SlotName> {
@@ -456,8 +457,7 @@ export class Pipeline<
       return lost;
     }
     if (signal.aborted) return signal.reason;
-    if (error instanceof OvsError || stage === undefined) return error;
-    return new PipelineError(`${formatStage(stage)} failed: ${firstLine(error)}`, { cause: error });
+    return stage === undefined ? error : stageFailure(stage, error);
   }
 
   /** Disposes of the stages once the runs under way have ended; a second call changes nothing. */
@@ -473,10 +473,6 @@ export class Pipeline<
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
   }
-}
-
-function firstLine(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split("\n", 1)[0]!;
 }
 
 /** Disposes of stages, all of them even where one fails; the first failure is thrown at the end. */
