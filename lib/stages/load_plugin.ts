@@ -6,7 +6,6 @@
 import { RegistryError } from "../errors.ts";
 import type { AnyPlugin } from "./plugin.ts";
 import type { Registry } from "./registry.ts";
-import { formatStage } from "./stage.ts";
 
 /** Turns what a user typed into an address: a URL stays, a path is taken from the working folder. */
 function toUrl(source: string): URL {
@@ -47,8 +46,8 @@ function firstLine(error: unknown): string {
  * @param source A path, taken from the working folder, or a URL.
  * @param registry Where its stages go. Nothing is added unless all of them can be.
  * @returns The plugins that were added.
- * @throws {RegistryError} If the module is missing, fails, exports no plugin, or one whose role and
- * name are taken.
+ * @throws {RegistryError} If the module is missing, fails, exports no plugin, or one that can't be
+ * registered.
  */
 export async function loadPlugin(source: string, registry: Registry): Promise<AnyPlugin[]> {
   const label = `plugin ${source}`;
@@ -84,10 +83,7 @@ export async function loadPlugin(source: string, registry: Registry): Promise<An
     try {
       trial.register(plugin);
     } catch (error) {
-      throw new RegistryError(
-        `${label}: ${formatStage(plugin)} is taken; give it another name`,
-        { cause: error },
-      );
+      throw new RegistryError(`${label}: ${firstLine(error)}`, { cause: error });
     }
   }
   for (const plugin of plugins as AnyPlugin[]) registry.register(plugin);

@@ -191,3 +191,18 @@ Deno.test("a role and name can be taken once, and clones don't share", () => {
   assert.deepEqual(first.givers("fused"), ['fuser "copy"', 'fuser "broken"']);
   assert.deepEqual(first.names("nobody"), []);
 });
+
+Deno.test("an option of a type that nothing would check is refused with its plugin", () => {
+  for (
+    const [spec, type] of [[{ type: "colour" }, '"colour"'], [{}, "undefined"], [null, "undef"]]
+  ) {
+    const options = { shade: spec } as unknown as AnyPlugin["options"];
+    assert.throws(
+      () => new Registry([{ ...fuser, options }]),
+      (error: unknown) =>
+        error instanceof RegistryError &&
+        error.message.startsWith(`fuser "copy": option "shade" has type ${type}`) &&
+        error.message.endsWith("it must be one of number, integer, boolean, string, strings"),
+    );
+  }
+});

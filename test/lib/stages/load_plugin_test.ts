@@ -51,11 +51,22 @@ Deno.test("what can't be loaded names the plugin and the cause, and adds nothing
       ["empty.js", "export default [];", /empty\.js: no default export/],
       ["number.js", "export default 7;", /number\.js: the default export is no plugin/],
       ["half.js", 'export default { role: "fuser" };', /half\.js: the default export is no plugin/],
-      ["taken.js", `export default ${plugin("taken")};`, /taken\.js: fuser "taken" is taken/],
+      [
+        "taken.js",
+        `export default ${plugin("taken")};`,
+        /taken\.js: fuser "taken" is registered already/,
+      ],
       [
         "twice.js",
         `export default [${plugin("new")}, ${plugin("taken")}];`,
-        /twice\.js: fuser "taken" is taken/,
+        /twice\.js: fuser "taken" is registered already; give the second one another name/,
+      ],
+      [
+        "colour.js",
+        `export default ${
+          plugin("new").replace("options: {}", 'options: { a: { type: "colour" } }')
+        };`,
+        /colour\.js: fuser "new": option "a" has type "colour"; it must be one of number, integer, boolean, string, strings$/,
       ],
     ];
     const registry = new Registry();
