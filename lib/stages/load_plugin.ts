@@ -35,6 +35,12 @@ function isPlugin(value: unknown): value is AnyPlugin {
     typeof options === "object" && options !== null && typeof create === "function";
 }
 
+/** What a module exports by default; compiled to CommonJS, it is one level further in. */
+function defaultExport({ default: own }: { default?: unknown }): unknown {
+  const isCompiled = typeof own === "object" && own !== null && "__esModule" in own;
+  return isCompiled ? (own as { default?: unknown }).default : own;
+}
+
 function firstLine(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).split("\n", 1)[0]!;
 }
@@ -65,9 +71,12 @@ export async function loadPlugin(source: string, registry: Registry): Promise<An
     if (own && (code === "ERR_MODULE_NOT_FOUND" || /not found/i.test(line))) {
       throw new RegistryError(`${label}: no such file`, { cause: error });
     }
-    throw new RegistryError(`${label} can't be loaded: ${line}`, { cause: error });
+    const remedy = code === "ERR_UNKNOWN_FILE_EXTENSION" && /"\.[cm]?tsx?"/.test(line)
+      ? "; this Node takes no TypeScript: compile it to JavaScript, or run it with Deno"
+      : "";
+    throw new RegistryError(`${label} can't be loaded: ${line}${remedy}`, { cause: error });
   }
-  const exported = module.default;
+  const exported = defaultExport(module);
   const plugins: unknown[] = Array.isArray(exported) ? exported : [exported];
   if (exported === undefined || plugins.length === 0) {
     throw new RegistryError(`${label}: no default export; it must be a plugin or a list of them`);
