@@ -6,6 +6,7 @@ import fc from "fast-check";
 import sharp from "sharp";
 import { InputError } from "../../../lib/errors.ts";
 import type { Image } from "../../../lib/image/image.ts";
+import { sharpFailure } from "../../../plugins/codecs/import_sharp.ts";
 import { decodeImage, readImage } from "../../../plugins/codecs/read_image.ts";
 
 const red = { r: 200, g: 30, b: 20 };
@@ -241,6 +242,25 @@ Deno.test("decode: a file cut anywhere before its last bytes is refused", async 
       },
     ),
     { numRuns: 150 },
+  );
+});
+
+Deno.test("sharp: a missing package and a missing library have remedies of their own", () => {
+  assert.match(
+    sharpFailure(new Error("Cannot find package 'sharp' imported from /a.js")).message,
+    /needs sharp 0\.35: .* `npm install sharp@0\.35\.5` \(Cannot find package 'sharp' imported/,
+  );
+  const withoutLibrary = `Could not load the "sharp" module using the linux-x64 runtime
+Possible solutions:
+- Ensure optional dependencies can be installed:
+    npm install --include=optional sharp
+- Ensure your package manager supports multi-platform installation:
+    See https://sharp.pixelplumbing.com/install#cross-platform`;
+  assert.equal(
+    sharpFailure(new Error(withoutLibrary)).message,
+    "sharp is installed, but can't be loaded: run `deno install`, or in Node, as sharp says: " +
+      "Ensure optional dependencies can be installed: npm install --include=optional sharp " +
+      '(Could not load the "sharp" module using the linux-x64 runtime)',
   );
 });
 
