@@ -165,6 +165,36 @@ Deno.test("read: files that are none are named, each with its own reason", async
   }
 });
 
+Deno.test("decode: other formats are called by their names, whatever those of their files", async () => {
+  const ftyp = (brand: string) => `\0\0\0\x18ftyp${brand}\0\0\0\0`;
+  const avif = await patterned().avif().toBuffer();
+  const cases: [string, Uint8Array | string][] = [
+    ["GIF", await patterned().gif().toBuffer()],
+    ["GIF", "GIF87a"],
+    ["BMP", "BM\x36\x00\x0c\x00\0\0\0\0\x36\0\0\0"],
+    ["TIFF", await patterned().tiff().toBuffer()],
+    ["TIFF", "MM\0*\0\0\0\x08"],
+    ["TIFF", "II+\0\x08\0\0\0"],
+    ["AVIF", avif],
+    ["HEIC", ftyp("heic")],
+    ["HEIF", ftyp("mif1")],
+  ];
+  const decode = (content: Uint8Array | string) =>
+    decodeImage(
+      typeof content === "string" ? Uint8Array.from(content, (c) => c.charCodeAt(0)) : content,
+      "a.png",
+    );
+  for (const [format, content] of cases) {
+    await assert.rejects(decode(content), {
+      name: "InputError",
+      message: `a.png: is a ${format} image; convert it to PNG, JPEG or WebP`,
+    });
+  }
+  for (const none of ["BMW drives by, and on", "GIF", "II", ftyp("isom")]) {
+    await assert.rejects(decode(none), /is not a PNG, JPEG or WebP image, whatever its name says/);
+  }
+});
+
 Deno.test("decode: a header that claims too many pixels is refused before they are decoded", async () => {
   const png = new Uint8Array(await blank(8, 8).png().toBuffer());
   const view = new DataView(png.buffer);
