@@ -47,7 +47,7 @@ export interface OvsnetOptions {
   classifier?: string;
   /** GFA's ω, in (0, 1): how far fusion goes. */
   omega?: number;
-  /** GFA's λ, above 0: how sharp the affinity is. */
+  /** GFA's λ, above 0 and at most 1,000,000: how sharp the affinity is. */
   lambda?: number;
   /** Longer side at which the image is encoded, in pixels. */
   inputSize?: number;
@@ -141,7 +141,7 @@ export interface OpenOvsnetOptions<T extends Task = "semantic"> extends OpenOpti
   task?: T;
   /** GFA's ω, in (0, 1): how far fusion goes. */
   omega?: number;
-  /** GFA's λ, above 0: how sharp the affinity is. */
+  /** GFA's λ, above 0 and at most 1,000,000: how sharp the affinity is. */
   lambda?: number;
   /** Longer side at which the image is encoded, in pixels. */
   inputSize?: number;
