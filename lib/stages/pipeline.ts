@@ -5,7 +5,7 @@
  */
 import { DeviceLostError, PipelineError, ShapeError } from "../errors.ts";
 import type { Device } from "../runtime.ts";
-import { formatShape, type Tensor } from "../tensor.ts";
+import { formatShape, HostTensor, sizeOf, type Tensor } from "../tensor.ts";
 import {
   formatSize,
   type SlotList,
@@ -150,6 +150,10 @@ function liveAfter(stages: readonly AnyStage[], wanted: SlotList): Set<SlotName>
   return live;
 }
 
+function formatLabel(slot: SlotName, field: string): string {
+  return field === "" ? slot : `${slot} (${field})`;
+}
+
 /** Checks values against their specs, binding sizes by name as it goes. */
 class Binding {
   readonly #bound = new Map<string, { size: number; slot: string }>();
@@ -177,7 +181,7 @@ class Binding {
     slot: SlotName,
     { field, tensor, dtype, dims }: SlotTensor,
   ): void {
-    const label = field === "" ? slot : `${slot} (${field})`;
+    const label = formatLabel(slot, field);
     if (tensor.dtype !== dtype) {
       throw new ShapeError(`${this.#where}: ${label} is ${tensor.dtype}; it must be ${dtype}`);
     }
@@ -359,7 +363,7 @@ export class Pipeline<
           name: stage.name,
           milliseconds: performance.now() - start,
         });
-        this.#take(stage, given, values, lent, owned, live[index]!);
+        await this.#take(stage, given, values, lent, owned, live[index]!);
       }
       signal.throwIfAborted();
       // A lost device fails quietly: its buffers read as zeros.
@@ -377,14 +381,14 @@ export class Pipeline<
   }
 
   /** Takes over what a stage gave: owns it first, then checks it, then frees what is over. */
-  #take(
+  async #take(
     stage: AnyStage,
     given: Readonly<Record<string, unknown>>,
     values: Map<SlotName, unknown>,
     lent: ReadonlySet<Tensor>,
     owned: Set<Tensor>,
     live: ReadonlySet<SlotName>,
-  ): void {
+  ): Promise<void> {
     const where = formatStage(stage);
     for (const slot of stage.gives) {
       if (given?.[slot] === undefined) {
@@ -410,6 +414,7 @@ export class Pipeline<
     }
     for (const slot of stage.gives) {
       binding.check(slot, given[slot]);
+      await this.#checkElements(where, slot, given[slot]);
       values.set(slot, given[slot]);
     }
     const kept = new Set<Tensor>();
@@ -421,6 +426,21 @@ export class Pipeline<
       if (kept.has(tensor)) continue;
       owned.delete(tensor);
       tensor.dispose();
+    }
+  }
+
+  /** A host tensor of a plugin's own making may hold more or less than its shape says. */
+  async #checkElements(where: string, slot: SlotName, value: unknown): Promise<void> {
+    for (const { field, tensor } of this.#specOf(slot).tensors(value)) {
+      if (tensor.location !== "host" || tensor instanceof HostTensor) continue;
+      const { length } = await tensor.read();
+      const size = sizeOf(tensor.shape);
+      if (length === size) continue;
+      throw new ShapeError(
+        `${where}: ${formatLabel(slot, field)} holds ${length} elements; its shape ${
+          formatShape(tensor.shape)
+        } takes ${size}`,
+      );
     }
   }
 
