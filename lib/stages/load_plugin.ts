@@ -6,7 +6,6 @@
 import { RegistryError } from "../errors.ts";
 import type { AnyPlugin } from "./plugin.ts";
 import type { Registry } from "./registry.ts";
-import { formatStage } from "./stage.ts";
 
 /** Turns what a user typed into an address: a URL stays, a path is taken from the working folder. */
 function toUrl(source: string): URL {
@@ -36,6 +35,12 @@ function isPlugin(value: unknown): value is AnyPlugin {
     typeof options === "object" && options !== null && typeof create === "function";
 }
 
+/** What a module exports by default; compiled to CommonJS, it is one level further in. */
+function defaultExport({ default: own }: { default?: unknown }): unknown {
+  const isCompiled = typeof own === "object" && own !== null && "__esModule" in own;
+  return isCompiled ? (own as { default?: unknown }).default : own;
+}
+
 function firstLine(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).split("\n", 1)[0]!;
 }
@@ -47,8 +52,8 @@ function firstLine(error: unknown): string {
  * @param source A path, taken from the working folder, or a URL.
  * @param registry Where its stages go. Nothing is added unless all of them can be.
  * @returns The plugins that were added.
- * @throws {RegistryError} If the module is missing, fails, exports no plugin, or one whose role and
- * name are taken.
+ * @throws {RegistryError} If the module is missing, fails, exports no plugin, or one that can't be
+ * registered.
  */
 export async function loadPlugin(source: string, registry: Registry): Promise<AnyPlugin[]> {
   const label = `plugin ${source}`;
@@ -66,9 +71,12 @@ export async function loadPlugin(source: string, registry: Registry): Promise<An
     if (own && (code === "ERR_MODULE_NOT_FOUND" || /not found/i.test(line))) {
       throw new RegistryError(`${label}: no such file`, { cause: error });
     }
-    throw new RegistryError(`${label} can't be loaded: ${line}`, { cause: error });
+    const remedy = code === "ERR_UNKNOWN_FILE_EXTENSION" && /"\.[cm]?tsx?"/.test(line)
+      ? "; this Node takes no TypeScript: compile it to JavaScript, or run it with Deno"
+      : "";
+    throw new RegistryError(`${label} can't be loaded: ${line}${remedy}`, { cause: error });
   }
-  const exported = module.default;
+  const exported = defaultExport(module);
   const plugins: unknown[] = Array.isArray(exported) ? exported : [exported];
   if (exported === undefined || plugins.length === 0) {
     throw new RegistryError(`${label}: no default export; it must be a plugin or a list of them`);
@@ -84,10 +92,7 @@ export async function loadPlugin(source: string, registry: Registry): Promise<An
     try {
       trial.register(plugin);
     } catch (error) {
-      throw new RegistryError(
-        `${label}: ${formatStage(plugin)} is taken; give it another name`,
-        { cause: error },
-      );
+      throw new RegistryError(`${label}: ${firstLine(error)}`, { cause: error });
     }
   }
   for (const plugin of plugins as AnyPlugin[]) registry.register(plugin);

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { DeviceLostError, OvsError, PipelineError, ShapeError } from "../errors.ts";
+import { DeviceLostError, PipelineError, ShapeError } from "../errors.ts";
 import type { Device } from "../runtime.ts";
-import { formatShape, type Tensor } from "../tensor.ts";
+import { formatShape, HostTensor, sizeOf, type Tensor } from "../tensor.ts";
 import {
   formatSize,
   type SlotList,
@@ -16,6 +16,7 @@ import {
   type SlotTensor,
 } from "./slots.ts";
 import { type AnyStage, formatStage, type Stage } from "./stage.ts";
+import { stageFailure } from "./stage_failure.ts";
 
 /** What the compiler shows when a stage is put where its needs are not met. */
 export interface MissingSlot<Missing extends SlotName> {
@@ -149,6 +150,10 @@ function liveAfter(stages: readonly AnyStage[], wanted: SlotList): Set<SlotName>
   return live;
 }
 
+function formatLabel(slot: SlotName, field: string): string {
+  return field === "" ? slot : `${slot} (${field})`;
+}
+
 /** Checks values against their specs, binding sizes by name as it goes. */
 class Binding {
   readonly #bound = new Map<string, { size: number; slot: string }>();
@@ -176,7 +181,7 @@ class Binding {
     slot: SlotName,
     { field, tensor, dtype, dims }: SlotTensor,
   ): void {
-    const label = field === "" ? slot : `${slot} (${field})`;
+    const label = formatLabel(slot, field);
     if (tensor.dtype !== dtype) {
       throw new ShapeError(`${this.#where}: ${label} is ${tensor.dtype}; it must be ${dtype}`);
     }
@@ -358,7 +363,7 @@ export class Pipeline<
           name: stage.name,
           milliseconds: performance.now() - start,
         });
-        this.#take(stage, given, values, lent, owned, live[index]!);
+        await this.#take(stage, given, values, lent, owned, live[index]!);
       }
       signal.throwIfAborted();
       // A lost device fails quietly: its buffers read as zeros.
@@ -376,14 +381,14 @@ export class Pipeline<
   }
 
   /** Takes over what a stage gave: owns it first, then checks it, then frees what is over. */
-  #take(
+  async #take(
     stage: AnyStage,
     given: Readonly<Record<string, unknown>>,
     values: Map<SlotName, unknown>,
     lent: ReadonlySet<Tensor>,
     owned: Set<Tensor>,
     live: ReadonlySet<SlotName>,
-  ): void {
+  ): Promise<void> {
     const where = formatStage(stage);
     for (const slot of stage.gives) {
       if (given?.[slot] === undefined) {
@@ -409,6 +414,7 @@ export class Pipeline<
     }
     for (const slot of stage.gives) {
       binding.check(slot, given[slot]);
+      await this.#checkElements(where, slot, given[slot]);
       values.set(slot, given[slot]);
     }
     const kept = new Set<Tensor>();
@@ -420,6 +426,21 @@ export class Pipeline<
       if (kept.has(tensor)) continue;
       owned.delete(tensor);
       tensor.dispose();
+    }
+  }
+
+  /** A host tensor of a plugin's own making may hold more or less than its shape says. */
+  async #checkElements(where: string, slot: SlotName, value: unknown): Promise<void> {
+    for (const { field, tensor } of this.#specOf(slot).tensors(value)) {
+      if (tensor.location !== "host" || tensor instanceof HostTensor) continue;
+      const { length } = await tensor.read();
+      const size = sizeOf(tensor.shape);
+      if (length === size) continue;
+      throw new ShapeError(
+        `${where}: ${formatLabel(slot, field)} holds ${length} elements; its shape ${
+          formatShape(tensor.shape)
+        } takes ${size}`,
+      );
     }
   }
 
@@ -456,8 +477,7 @@ export class Pipeline<
       return lost;
     }
     if (signal.aborted) return signal.reason;
-    if (error instanceof OvsError || stage === undefined) return error;
-    return new PipelineError(`${formatStage(stage)} failed: ${firstLine(error)}`, { cause: error });
+    return stage === undefined ? error : stageFailure(stage, error);
   }
 
   /** Disposes of the stages once the runs under way have ended; a second call changes nothing. */
@@ -473,10 +493,6 @@ export class Pipeline<
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
   }
-}
-
-function firstLine(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split("\n", 1)[0]!;
 }
 
 /** Disposes of stages, all of them even where one fails; the first failure is thrown at the end. */

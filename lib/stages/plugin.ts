@@ -14,6 +14,7 @@ import {
   type StageBody,
   type StageContext,
 } from "./stage.ts";
+import { stageFailure } from "./stage_failure.ts";
 
 /** What a plugin may use to make its stage. */
 export interface StageEnvironment {
@@ -112,6 +113,7 @@ export interface AnyBody {
  * @param environment The device and the model files.
  * @throws {OptionError} If an option is unknown or outside its domain.
  * @throws {ModelError} If a model file is missing or not what the stage expects.
+ * @throws {PipelineError} If the plugin's `create` throws what is none of this package's errors.
  */
 export function openStage<
   Needs extends SlotList,
@@ -135,7 +137,12 @@ export async function openStage(
 ): Promise<AnyStage> {
   const { role, name, needs, gives, slots } = plugin;
   const values = readOptions(plugin.options, options, formatStage(plugin));
-  const body = await plugin.create(values, environment);
+  let body: AnyBody;
+  try {
+    body = await plugin.create(values, environment);
+  } catch (error) {
+    throw stageFailure(plugin, error);
+  }
   return {
     role,
     name,

@@ -4,10 +4,33 @@
  * @module
  */
 import { RegistryError } from "../errors.ts";
+import type { OptionSpec } from "./options.ts";
 import type { AnyPlugin } from "./plugin.ts";
 import type { SlotName } from "./slots.ts";
 import { formatStage } from "./stage.ts";
 import { knownNames } from "./suggest.ts";
+
+const optionTypes = Object.keys(
+  {
+    number: true,
+    integer: true,
+    boolean: true,
+    string: true,
+    strings: true,
+  } satisfies Record<OptionSpec["type"], true>,
+);
+
+/** A plugin in JavaScript may state an option of a type that nothing would check. */
+function checkOptionTypes(plugin: AnyPlugin): void {
+  for (const [name, spec] of Object.entries(plugin.options)) {
+    const type: unknown = spec?.type;
+    if (typeof type === "string" && optionTypes.includes(type)) continue;
+    throw new RegistryError(
+      `${formatStage(plugin)}: option "${name}" has type ${JSON.stringify(type)}; ` +
+        `it must be one of ${optionTypes.join(", ")}`,
+    );
+  }
+}
 
 /**
  * Plugins by role and name.
@@ -34,7 +57,7 @@ export class Registry {
    * Begins with some plugins, or none.
    *
    * @param plugins What to begin with.
-   * @throws {RegistryError} If two of them have the same role and name.
+   * @throws {RegistryError} If one of them can't be registered.
    */
   constructor(plugins: Iterable<AnyPlugin> = []) {
     for (const plugin of plugins) this.register(plugin);
@@ -43,9 +66,10 @@ export class Registry {
   /**
    * Adds a plugin.
    *
-   * @throws {RegistryError} If its role and name are taken.
+   * @throws {RegistryError} If its role and name are taken, or an option has an unknown type.
    */
   register(plugin: AnyPlugin): this {
+    checkOptionTypes(plugin);
     const names = this.#roles.get(plugin.role) ?? new Map<string, AnyPlugin>();
     if (names.has(plugin.name)) {
       throw new RegistryError(

@@ -13,7 +13,7 @@ import type { VocabularySlot } from "./slots.ts";
  * @param flags What is known about every name: whether the decoder's training knew it (`trained`),
  * whether it is a thing (`isThing`), what else it is called (`synonyms`, `pooling`); see
  * {@linkcode VocabularySlot}.
- * @throws {InputError} If there is no name, or one is blank or there twice.
+ * @throws {InputError} If there is no name, or one is no string, blank or there twice.
  *
  * @example
  * ```ts
@@ -25,9 +25,19 @@ export function vocabulary(
   names: readonly string[],
   flags: Omit<VocabularySlot, "names" | "active"> = {},
 ): VocabularySlot {
+  if (!Array.isArray(names)) {
+    throw new InputError(
+      `the classes are of type ${typeof names}; they must be a list: vocabulary(["dog", "guitar"])`,
+    );
+  }
   if (names.length === 0) throw new InputError("no classes: name at least one");
   const seen = new Map<string, number>();
-  names.forEach((name, index) => {
+  names.forEach((name: unknown, index) => {
+    if (typeof name !== "string") {
+      throw new InputError(
+        `class ${index + 1} of ${names.length} is of type ${typeof name}; it must be a string`,
+      );
+    }
     if (name.trim() === "") {
       throw new InputError(`class ${index + 1} of ${names.length} is empty; it needs a name`);
     }

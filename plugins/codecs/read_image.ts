@@ -37,15 +37,29 @@ async function readBytes(path: string): Promise<Uint8Array> {
   }
 }
 
-/** The format by its signature; the name of a file proves nothing. */
-function sniff(bytes: Uint8Array): "PNG" | "JPEG" | "WebP" | null {
-  const starts = (signature: string, at = 0) =>
-    bytes.length >= at + signature.length &&
-    [...signature].every((char, i) => bytes[at + i] === char.charCodeAt(0));
-  if (starts("\x89PNG\r\n\x1a\n")) return "PNG";
-  if (starts("\xff\xd8\xff")) return "JPEG";
-  if (starts("RIFF") && starts("WEBP", 8)) return "WebP";
-  return null;
+/** Formats by their signatures; the name of a file proves nothing. */
+const decoded: readonly [format: string, signature: RegExp][] = [
+  // deno-lint-ignore no-control-regex
+  ["PNG", /^\x89PNG\r\n\x1a\n/],
+  ["JPEG", /^\xff\xd8\xff/],
+  ["WebP", /^RIFF[^]{4}WEBP/],
+];
+
+/** Formats that people have and that are not taken. */
+const refused: readonly [format: string, signature: RegExp][] = [
+  ["GIF", /^GIF8[79]a/],
+  // Four reserved zeros: "BM" alone begins texts too.
+  ["BMP", /^BM[^]{4}\0{4}/],
+  ["TIFF", /^(?:II[*+]\0|MM\0[*+])/],
+  ["AVIF", /^[^]{4}ftypavi[fs]/],
+  ["HEIC", /^[^]{4}ftyp(?:hei[cxms]|hev[cxms])/],
+  ["HEIF", /^[^]{4}ftypm[is]f1/],
+];
+
+/** Which of the formats a file is; null where it is none of them. */
+function sniff(bytes: Uint8Array, formats: typeof decoded): string | null {
+  const head = String.fromCharCode(...bytes.subarray(0, 16));
+  return formats.find(([, signature]) => signature.test(head))?.[0] ?? null;
 }
 
 /**
@@ -67,9 +81,14 @@ export async function decodeImage(
   if (bytes.length === 0) {
     throw new InputError(`${name}: is empty; a PNG, JPEG or WebP image is needed`);
   }
-  const format = sniff(bytes);
+  const format = sniff(bytes, decoded);
   if (format === null) {
-    throw new InputError(`${name}: is not a PNG, JPEG or WebP image, whatever its name says`);
+    const other = sniff(bytes, refused);
+    throw new InputError(
+      other === null
+        ? `${name}: is not a PNG, JPEG or WebP image, whatever its name says`
+        : `${name}: is a ${other} image; convert it to PNG, JPEG or WebP`,
+    );
   }
   const sharp = await importSharp();
   // "error" lets harmless warnings of old cameras' files pass, and refuses what is cut short. The

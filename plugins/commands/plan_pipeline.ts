@@ -39,7 +39,7 @@ export const pipelineFlags = {
   },
   lambda: {
     value: "NUMBER",
-    description: "How sharp the affinity of the fuser gfa is, above 0.",
+    description: "How sharp the affinity of the fuser gfa is, above 0 and at most 1,000,000.",
   },
   classifier: {
     value: "NAME",

@@ -67,8 +67,8 @@ export const segmentSpec = {
     ...thingFlags,
     "min-score": {
       value: "NUMBER",
-      description: "instance: objects with a lower score are left out of picture and table, not " +
-        `of the JSON files; ${DEFAULT_MIN_SCORE}.`,
+      description: "instance: the score, from 0 to 1, below which objects are left out of " +
+        `picture and table, not of the JSON files; ${DEFAULT_MIN_SCORE}.`,
     },
     ...pipelineFlags,
     out: { value: "DIR", description: 'Where the files go; "out" where left out.' },
@@ -212,7 +212,8 @@ function footer(
   folder: OutputFolder,
 ): string {
   return [
-    `${file}: ${image.width}×${image.height} pixels, ${numClasses} classes, ` +
+    `${file}: ${image.width}×${image.height} pixels, ` +
+    `${numClasses} ${numClasses === 1 ? "class" : "classes"}, ` +
     `${Math.round(milliseconds)} ms`,
     `device: ${device}`,
     `wrote ${Object.values(files).join(", ")} to ${folder.path}`,

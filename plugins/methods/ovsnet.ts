@@ -3,12 +3,13 @@
  *
  * @module
  */
-import { PipelineError } from "../../lib/errors.ts";
+import { OptionError, PipelineError } from "../../lib/errors.ts";
 import type { PipelineDocument, StageDocument } from "../../lib/stages/document.ts";
 import type { OptionValue } from "../../lib/stages/options.ts";
 import { type Pipeline, pipeline } from "../../lib/stages/pipeline.ts";
 import { type AnyPlugin, openAll, openStage } from "../../lib/stages/plugin.ts";
 import type { Stage } from "../../lib/stages/stage.ts";
+import { knownNames } from "../../lib/stages/suggest.ts";
 import { trainedWordsClassifier } from "../classifiers/trained_words.ts";
 import { maskDecoder } from "../decoders/mask_decoder.ts";
 import { imageEncoder } from "../encoders/image_encoder.ts";
@@ -46,7 +47,7 @@ export interface OvsnetOptions {
   classifier?: string;
   /** GFA's ω, in (0, 1): how far fusion goes. */
   omega?: number;
-  /** GFA's λ, above 0: how sharp the affinity is. */
+  /** GFA's λ, above 0 and at most 1,000,000: how sharp the affinity is. */
   lambda?: number;
   /** Longer side at which the image is encoded, in pixels. */
   inputSize?: number;
@@ -64,11 +65,37 @@ const chain: readonly StageDocument[] = [
   semanticSegmenter,
 ].map(({ role, name }) => ({ role, name }));
 
+const documentOptions = Object.keys(
+  {
+    task: true,
+    fuser: true,
+    classifier: true,
+    omega: true,
+    lambda: true,
+    inputSize: true,
+    stages: true,
+  } satisfies Record<keyof OvsnetOptions, true>,
+);
+
+/** JavaScript has no compiler that refuses a name, and a setting that is lost goes unnoticed. */
+function refuseUnknown(options: object, known: readonly string[], owner: string): void {
+  for (const name of Object.keys(options)) {
+    if (known.includes(name)) continue;
+    const elsewhere = documentOptions.includes(name)
+      ? `"${name}" is one of ovsnetDocument, whose document openPipeline opens; `
+      : "";
+    throw new OptionError(
+      `${owner} has no option "${name}"; ${elsewhere}${knownNames(name, known)}`,
+    );
+  }
+}
+
 /**
  * OVSNet as a document: image encoder → text encoder → decoder → mask pooling → fuser →
  * classifier → the segmenter of the task.
  *
- * @param options What differs from the defaults. Not checked here: opening the document checks it.
+ * @param options What differs from the defaults. Opening the document checks the values.
+ * @throws {OptionError} If there is no option of that name.
  * @throws {PipelineError} If `stages` names a role that the method does not have.
  *
  * @example
@@ -80,6 +107,7 @@ const chain: readonly StageDocument[] = [
  * ```
  */
 export function ovsnetDocument(options: OvsnetOptions = {}): PipelineDocument {
+  refuseUnknown(options, documentOptions, "ovsnetDocument");
   const { task, fuser, classifier, omega, lambda, inputSize, stages = {} } = options;
   const roles = chain.map(({ role }) => role);
   for (const role of Object.keys(stages)) {
@@ -113,11 +141,22 @@ export interface OpenOvsnetOptions<T extends Task = "semantic"> extends OpenOpti
   task?: T;
   /** GFA's ω, in (0, 1): how far fusion goes. */
   omega?: number;
-  /** GFA's λ, above 0: how sharp the affinity is. */
+  /** GFA's λ, above 0 and at most 1,000,000: how sharp the affinity is. */
   lambda?: number;
   /** Longer side at which the image is encoded, in pixels. */
   inputSize?: number;
 }
+
+const openOptions = Object.keys(
+  {
+    device: true,
+    models: true,
+    task: true,
+    omega: true,
+    lambda: true,
+    inputSize: true,
+  } satisfies Record<keyof OpenOvsnetOptions, true>,
+);
 
 /** OVSNet as a pipeline whose slots the compiler knows. */
 export type Ovsnet<T extends Task = "semantic"> = Pipeline<
@@ -147,7 +186,7 @@ function defined<T extends object>(values: T): { [K in keyof T]: Exclude<T[K], u
  *
  * @param options Device, models, the task, and what differs from the defaults.
  * @returns The pipeline; the caller disposes of it.
- * @throws {OptionError} If an option is outside its domain.
+ * @throws {OptionError} If an option is unknown or outside its domain.
  * @throws {ModelError} If a model is missing, cut short, or not what the stage expects.
  *
  * @example
@@ -162,7 +201,12 @@ function defined<T extends object>(values: T): { [K in keyof T]: Exclude<T[K], u
 export async function openOvsnet<T extends Task = "semantic">(
   options: OpenOvsnetOptions<T>,
 ): Promise<Ovsnet<T>> {
+  refuseUnknown(options, openOptions, "openOvsnet");
   const { device, omega, lambda, inputSize, task = "semantic" } = options;
+  if (!Object.hasOwn(taskSegmenters, task)) {
+    const known = knownNames(String(task), Object.keys(taskSegmenters));
+    throw new OptionError(`openOvsnet has no task "${task}"; ${known}`);
+  }
   const environment = { device, models: modelSource(options.models) };
   const [image, text, decoder, pooler, fuser, classifier, segmenter] = await openAll([
     openStage(imageEncoder, defined({ inputSize }), environment),

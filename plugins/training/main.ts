@@ -7,6 +7,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import { runCommand } from "../../lib/cli/run_command.ts";
+import { ModelError } from "../../lib/errors.ts";
 import { firstUnseenSeed } from "../datasets/emoji_scenes/seeds.ts";
 import { SpriteStore } from "../datasets/emoji_scenes/sprites.ts";
 import { heldOutStyle, styles, trainingStyles } from "../datasets/emoji_scenes/universe.ts";
@@ -42,10 +43,15 @@ async function exportModels(): Promise<void> {
 
 /** Of the towers after each of CLIP's stages, as far as they are there. */
 async function evaluateClip(): Promise<void> {
+  const trained = [clipDir, clipTextDir, clipImageDir].filter((dir) =>
+    new CheckpointFolder(dir).steps().length > 0
+  );
+  if (trained.length === 0) {
+    throw new ModelError(`${clipDir}: there is no checkpoint; train first: deno task train clip`);
+  }
   const engine = await ortNodeEngine();
   const sprites = await SpriteStore.open();
-  for (const dir of [clipDir, clipTextDir, clipImageDir]) {
-    if (new CheckpointFolder(dir).steps().length === 0) continue;
+  for (const dir of trained) {
     const towers = await openTowers(dir);
     for (const style of styles) {
       const share = await zeroShotAccuracy(towers, engine, sprites, style);

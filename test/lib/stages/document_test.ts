@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { OvsError, PipelineError, RegistryError } from "../../../lib/errors.ts";
+import { ModelError, OvsError, PipelineError, RegistryError } from "../../../lib/errors.ts";
 import {
   buildPipeline,
   checkDocument,
@@ -9,7 +9,7 @@ import {
   type PipelineDocument,
 } from "../../../lib/stages/document.ts";
 import { modelsIn } from "../../../lib/stages/models.ts";
-import type { AnyPlugin } from "../../../lib/stages/plugin.ts";
+import { type AnyPlugin, openStage } from "../../../lib/stages/plugin.ts";
 import { Registry } from "../../../lib/stages/registry.ts";
 import { fakeDevice, slotValue } from "./fakes.ts";
 
@@ -159,9 +159,27 @@ Deno.test("checking writes defaults out, and names what is unknown", () => {
 Deno.test("where one stage can't be opened, the others are closed again", async () => {
   await assert.rejects(
     buildPipeline(chain(["encoder", "plain"], ["fuser", "broken"]), environment()),
-    /no model/,
+    { name: "PipelineError", message: 'fuser "broken" failed: no model' },
   );
   assert.equal(opened, 0);
+});
+
+Deno.test("what a plugin's create throws names its stage, unless it is a typed error", async () => {
+  const open = (thrown: unknown) => {
+    const create = () => {
+      throw thrown;
+    };
+    return openStage({ ...fuser, create }, {}, { device: fakeDevice(), models: modelsIn({}) });
+  };
+  const boom = new Error("boom\nmore");
+  await assert.rejects(open(boom), {
+    name: "PipelineError",
+    message: 'fuser "copy" failed: boom',
+    cause: boom,
+  });
+  await assert.rejects(open("boom"), PipelineError);
+  const typed = new ModelError("model a.onnx: no such file");
+  await assert.rejects(open(typed), (error) => error === typed);
 });
 
 Deno.test("a role and name can be taken once, and clones don't share", () => {
@@ -172,4 +190,19 @@ Deno.test("a role and name can be taken once, and clones don't share", () => {
   assert.deepEqual(first.roles(), ["encoder", "fuser"]);
   assert.deepEqual(first.givers("fused"), ['fuser "copy"', 'fuser "broken"']);
   assert.deepEqual(first.names("nobody"), []);
+});
+
+Deno.test("an option of a type that nothing would check is refused with its plugin", () => {
+  for (
+    const [spec, type] of [[{ type: "colour" }, '"colour"'], [{}, "undefined"], [null, "undef"]]
+  ) {
+    const options = { shade: spec } as unknown as AnyPlugin["options"];
+    assert.throws(
+      () => new Registry([{ ...fuser, options }]),
+      (error: unknown) =>
+        error instanceof RegistryError &&
+        error.message.startsWith(`fuser "copy": option "shade" has type ${type}`) &&
+        error.message.endsWith("it must be one of number, integer, boolean, string, strings"),
+    );
+  }
 });

@@ -4,7 +4,7 @@ import { DeviceLostError, OvsError, PipelineError, ShapeError } from "../../../l
 import { Pipeline, pipeline } from "../../../lib/stages/pipeline.ts";
 import type { SlotList, SlotName, Slots } from "../../../lib/stages/slots.ts";
 import { type AnyStage, defineStage } from "../../../lib/stages/stage.ts";
-import { float32, HostTensor } from "../../../lib/tensor.ts";
+import { float32, HostTensor, type Tensor } from "../../../lib/tensor.ts";
 import { fakeDevice, sizes, slotValue, Tally } from "./fakes.ts";
 
 const inputs = { image: slotValue("image"), vocabulary: slotValue("vocabulary") };
@@ -69,7 +69,19 @@ Deno.test("a shape that does not fit names stage, slot and both sizes", async ()
   });
 });
 
-Deno.test("what a stage gives is checked: presence, rank, type, surplus", async (t) => {
+/** A tensor as a plugin may make one, with nothing but types imported. */
+function ownTensor(shape: readonly number[], elements: number): Tensor<"float32"> {
+  const data = new Float32Array(elements);
+  return {
+    dtype: "float32",
+    shape,
+    location: "host",
+    read: () => Promise.resolve(data),
+    dispose() {},
+  };
+}
+
+Deno.test("what a stage gives is checked: presence, rank, type, elements, surplus", async (t) => {
   const cases: [string, Partial<Slots>, RegExp][] = [
     ["nothing", {}, /part "a" did not return slot "text"/],
     ["a surplus", { text: slotValue("text"), fused: slotValue("fused") }, /returned slot "fused"/],
@@ -79,6 +91,12 @@ Deno.test("what a stage gives is checked: presence, rank, type, surplus", async 
       { text: new HostTensor("int32", [5, 4]) as unknown as Slots["text"] },
       /text is int32; it must be float32/,
     ],
+    [
+      "too few elements",
+      { text: ownTensor([5, 4], 5) },
+      /^part "a": text holds 5 elements; its shape 5×4 takes 20$/,
+    ],
+    ["too many elements", { text: ownTensor([5, 4], 21) }, /text holds 21 elements/],
     ["categories", { text: float32([6, 4]) }, /text has 6 text embeddings, vocabulary has 5/],
     ["no tensor", { text: 7 as unknown as Slots["text"] }, /slot "text" holds no tensor/],
   ];
@@ -90,6 +108,20 @@ Deno.test("what a stage gives is checked: presence, rank, type, surplus", async 
       );
     });
   }
+});
+
+Deno.test("an unreadable tensor of a plugin's own names its stage, and is freed", async () => {
+  let freed = 0;
+  const text: Tensor<"float32"> = {
+    ...ownTensor([5, 4], 20),
+    read: () => Promise.reject(new Error("nothing to read")),
+    dispose: () => void freed++,
+  };
+  await assert.rejects(
+    chainOf([any("a", ["vocabulary"], ["text"], () => ({ text }))]).run(inputs),
+    /^PipelineError: part "a" failed: nothing to read$/,
+  );
+  assert.equal(freed, 1);
 });
 
 Deno.test("inputs are checked before the first stage runs", async () => {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { ShapeError } from "../../../lib/errors.ts";
+import { InputError, ShapeError } from "../../../lib/errors.ts";
 import { encodeRle } from "../../../lib/image/coco_rle.ts";
 import { pipeline } from "../../../lib/stages/pipeline.ts";
 import {
@@ -73,6 +73,22 @@ Deno.test("vocabulary: one flag for each name; where none is given, everything i
     await assert.rejects(
       gives({ vocabulary: { ...words, [field]: [true] } }),
       new RegExp(`vocabulary has 1 flags in ${field} for 2 names; one each is right`),
+    );
+  }
+});
+
+Deno.test("vocabulary: what is no list of names is refused, though no compiler has looked", () => {
+  const cases: [unknown, RegExp][] = [
+    ["dog", /the classes are of type string; they must be a list: vocabulary\(\["dog", /],
+    [undefined, /the classes are of type undefined/],
+    [[], /no classes: name at least one/],
+    [["dog", 1], /class 2 of 2 is of type number; it must be a string/],
+    [["dog", ["cat"]], /class 2 of 2 is of type object/],
+  ];
+  for (const [names, message] of cases) {
+    assert.throws(
+      () => vocabulary(names as string[]),
+      (error: unknown) => error instanceof InputError && message.test(error.message),
     );
   }
 });

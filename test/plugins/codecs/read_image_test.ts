@@ -6,6 +6,7 @@ import fc from "fast-check";
 import sharp from "sharp";
 import { InputError } from "../../../lib/errors.ts";
 import type { Image } from "../../../lib/image/image.ts";
+import { sharpFailure } from "../../../plugins/codecs/import_sharp.ts";
 import { decodeImage, readImage } from "../../../plugins/codecs/read_image.ts";
 
 const red = { r: 200, g: 30, b: 20 };
@@ -164,6 +165,36 @@ Deno.test("read: files that are none are named, each with its own reason", async
   }
 });
 
+Deno.test("decode: other formats are called by their names, whatever those of their files", async () => {
+  const ftyp = (brand: string) => `\0\0\0\x18ftyp${brand}\0\0\0\0`;
+  const avif = await patterned().avif().toBuffer();
+  const cases: [string, Uint8Array | string][] = [
+    ["GIF", await patterned().gif().toBuffer()],
+    ["GIF", "GIF87a"],
+    ["BMP", "BM\x36\x00\x0c\x00\0\0\0\0\x36\0\0\0"],
+    ["TIFF", await patterned().tiff().toBuffer()],
+    ["TIFF", "MM\0*\0\0\0\x08"],
+    ["TIFF", "II+\0\x08\0\0\0"],
+    ["AVIF", avif],
+    ["HEIC", ftyp("heic")],
+    ["HEIF", ftyp("mif1")],
+  ];
+  const decode = (content: Uint8Array | string) =>
+    decodeImage(
+      typeof content === "string" ? Uint8Array.from(content, (c) => c.charCodeAt(0)) : content,
+      "a.png",
+    );
+  for (const [format, content] of cases) {
+    await assert.rejects(decode(content), {
+      name: "InputError",
+      message: `a.png: is a ${format} image; convert it to PNG, JPEG or WebP`,
+    });
+  }
+  for (const none of ["BMW drives by, and on", "GIF", "II", ftyp("isom")]) {
+    await assert.rejects(decode(none), /is not a PNG, JPEG or WebP image, whatever its name says/);
+  }
+});
+
 Deno.test("decode: a header that claims too many pixels is refused before they are decoded", async () => {
   const png = new Uint8Array(await blank(8, 8).png().toBuffer());
   const view = new DataView(png.buffer);
@@ -241,6 +272,25 @@ Deno.test("decode: a file cut anywhere before its last bytes is refused", async 
       },
     ),
     { numRuns: 150 },
+  );
+});
+
+Deno.test("sharp: a missing package and a missing library have remedies of their own", () => {
+  assert.match(
+    sharpFailure(new Error("Cannot find package 'sharp' imported from /a.js")).message,
+    /needs sharp 0\.35: .* `npm install sharp@0\.35\.5` \(Cannot find package 'sharp' imported/,
+  );
+  const withoutLibrary = `Could not load the "sharp" module using the linux-x64 runtime
+Possible solutions:
+- Ensure optional dependencies can be installed:
+    npm install --include=optional sharp
+- Ensure your package manager supports multi-platform installation:
+    See https://sharp.pixelplumbing.com/install#cross-platform`;
+  assert.equal(
+    sharpFailure(new Error(withoutLibrary)).message,
+    "sharp is installed, but can't be loaded: run `deno install`, or in Node, as sharp says: " +
+      "Ensure optional dependencies can be installed: npm install --include=optional sharp " +
+      '(Could not load the "sharp" module using the linux-x64 runtime)',
   );
 });
 

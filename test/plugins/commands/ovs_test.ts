@@ -161,6 +161,9 @@ Deno.test("ovs: help, version, unknown commands", async () => {
   ) {
     assert.ok(segmentHelp.stdout.includes(flag));
   }
+  const segmentFlags = segmentHelp.stdout.replace(/\s+/g, " ");
+  assert.match(segmentFlags, /--lambda NUMBER [^-]+, above 0 and at most 1,000,000\./);
+  assert.match(segmentFlags, /--min-score NUMBER [^-]+ from 0 to 1, /);
   assert.match(demoHelp.stdout, /--seed/);
   assert.match(version.stdout, /^\d+\.\d+\.\d+\n$/);
   assert.deepEqual([help.code, segmentHelp.code, demoHelp.code, version.code], [0, 0, 0, 0]);
@@ -219,6 +222,8 @@ Deno.test("ovs segment: a table for people", async () => {
   assert.match(stdout, /wrote scene\.overlay\.png, scene\.labels\.png, scene\.json to table\n$/);
   // deno-lint-ignore no-control-regex
   assert.doesNotMatch(stdout, /\x1b/);
+  const one = await segment("scene.png", "--classes", "dog", "--out", "table");
+  assert.match(one.stdout, /37×23 pixels, 1 class, \d+ ms\n/);
 });
 
 Deno.test("ovs segment: EXIF orientation counts", async () => {

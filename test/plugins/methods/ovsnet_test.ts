@@ -221,6 +221,35 @@ Deno.test("bad options and names are refused before any model is read", () =>
     await assert.rejects(open({}), ModelError);
   }));
 
+Deno.test("an unknown option or task is refused, though no compiler has looked", () =>
+  onCpu(async (device) => {
+    const cases: [Record<string, unknown>, RegExp][] = [
+      [
+        { omga: 0.3 },
+        /^openOvsnet has no option "omga"; did you mean "omega"\? known: device, models, task, /,
+      ],
+      [{ fuser: "mean" }, /no option "fuser"; "fuser" is one of ovsnetDocument, whose document /],
+      [{ stages: {} }, /no option "stages"; "stages" is one of ovsnetDocument/],
+      [{ task: "x" }, /^openOvsnet has no task "x"; known: semantic, panoptic, instance$/],
+      [{ task: "instances" }, /no task "instances"; did you mean "instance"\?/],
+      [{ task: "toString" }, /no task "toString"/],
+      [{ task: null }, /no task "null"/],
+    ];
+    for (const [options, message] of cases) {
+      await assert.rejects(
+        openOvsnet({ device, models: "file:///nowhere", ...options }),
+        (error: unknown) => error instanceof OptionError && message.test(error.message),
+        JSON.stringify(options),
+      );
+    }
+    const mistyped: OvsnetOptions & { omga: number } = { omga: 0.3 };
+    assert.throws(() => ovsnetDocument(mistyped), {
+      name: "OptionError",
+      message: 'ovsnetDocument has no option "omga"; did you mean "omega"? known: task, fuser, ' +
+        "classifier, omega, lambda, inputSize, stages",
+    });
+  }));
+
 Deno.test("a model that is missing, cut short or another one is named", () =>
   onCpu(async (device) => {
     const own = mkdtempSync(join(tmpdir(), "ovstage-models-"));

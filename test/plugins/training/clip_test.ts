@@ -153,3 +153,21 @@ Deno.test("CLIP training: micro-batches take part in one step", async () => {
     rmSync(root, { recursive: true });
   }
 });
+
+Deno.test("deno task train clip-evaluate: where nothing is trained yet, it says so", async () => {
+  const cwd = mkdtempSync(join(tmpdir(), "clip-evaluate-"));
+  try {
+    const main = new URL("../../../plugins/training/main.ts", import.meta.url).pathname;
+    const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--quiet", main, "clip-evaluate"],
+      cwd,
+    }).output();
+    assert.equal(code, 2);
+    assert.equal(
+      new TextDecoder().decode(stderr),
+      "ovs: runs/clip: there is no checkpoint; train first: deno task train clip\n",
+    );
+  } finally {
+    rmSync(cwd, { recursive: true });
+  }
+});
