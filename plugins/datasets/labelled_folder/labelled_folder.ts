@@ -110,7 +110,9 @@ async function readClasses(classes: string | readonly string[]): Promise<ClassLi
   }
   const text = decodeUtf8(bytes, classes);
   const entries = parseEntries(text, classes);
-  return entries === null ? inOrder(checkClasses(parseNames(text, classes), classes)) : withIds(entries, classes);
+  return entries === null
+    ? inOrder(checkClasses(parseNames(text, classes), classes))
+    : withIds(entries, classes);
 }
 
 /** The entries of a JSON array that isn't one of names alone; null where the text is no such. */
