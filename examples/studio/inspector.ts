@@ -59,7 +59,7 @@ export class Inspector {
   hide(): void {
     this.#at = null;
     this.#tip.hidden = this.#cross.hidden = true;
-    this.#viewer.light(null);
+    this.#viewer.point(undefined);
   }
 
   #point(event: PointerEvent): void {
@@ -94,7 +94,7 @@ export class Inspector {
   #show(at: Point): void {
     this.#at = at;
     const segment = this.#viewer.segmentAt(at.x, at.y);
-    this.#viewer.light(segment?.index ?? null);
+    this.#viewer.point(segment?.index ?? null);
     this.#cross.hidden = !this.#byKeys;
     if (this.#viewer.result === null) {
       this.#tip.hidden = true;
