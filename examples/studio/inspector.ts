@@ -42,6 +42,7 @@ export class Inspector {
   constructor(viewer: Viewer, rank: Rank) {
     this.#viewer = viewer;
     this.#rank = rank;
+    viewer.onClear = () => this.refresh();
     const { element } = viewer;
     element.addEventListener("pointermove", (event) => this.#point(event));
     element.addEventListener("pointerdown", (event) => this.#point(event));
@@ -50,7 +51,7 @@ export class Inspector {
     element.addEventListener("keydown", (event) => this.#key(event));
   }
 
-  /** Shows what a new result says at the same place. */
+  /** Shows what a new result says at the same place; nothing, where there is none. */
   refresh(): void {
     if (this.#at !== null) this.#show(this.#at);
   }

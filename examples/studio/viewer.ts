@@ -51,6 +51,8 @@ export class Viewer {
   /** What a pointer is on; undefined while none is on the picture. */
   #pointed: number | null | undefined;
   #lit: number | null = null;
+  /** Called when the layers were taken off. */
+  onClear: () => void = () => {};
 
   /** Takes the elements over. */
   constructor() {
@@ -80,6 +82,7 @@ export class Viewer {
     for (const { canvas } of [this.#tint, this.#outline]) canvas.width = canvas.height = 1;
     this.light(null);
     this.#placeNames();
+    this.onClear();
   }
 
   /** Shows a result of the picture on show. */
