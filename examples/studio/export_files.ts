@@ -7,6 +7,7 @@ import { voidValue } from "@ovstage/ovstage";
 import { make } from "./elements.ts";
 import type { LoadedPicture } from "./load_picture.ts";
 import type { OpenedDevice, SegmentedPicture } from "./protocol.ts";
+import { shorten } from "./shorten.ts";
 import type { View } from "./viewer.ts";
 
 /** Small pictures are enlarged by a whole number, so that names are legible. */
@@ -98,10 +99,14 @@ function drawNames(
   const size = Math.max(13, Math.round(Math.max(width, height) / 56));
   context.font = `600 ${size}px system-ui, sans-serif`;
   context.textBaseline = "middle";
+  // As on the page: 220 pixels at 12.5 a letter, or 60 % of the picture.
+  const widest = Math.min(17.6 * size, 0.6 * width);
+  const widthOf = (text: string) => context.measureText(text).width + 1.9 * size;
   const taken: [number, number, number, number][] = [];
   for (const { label, place, colour } of segments) {
     if (place === null || place.room * scale < 0.7 * size) continue;
-    const wide = context.measureText(label).width + 1.9 * size;
+    const name = shorten(label, (text) => widthOf(text) <= widest);
+    const wide = widthOf(name);
     const tall = 1.6 * size;
     const x = Math.max(2, Math.min((place.x + 0.5) * scale - wide / 2, width - wide - 2));
     const y = Math.max(2, Math.min((place.y + 0.5) * scale - tall / 2, height - tall - 2));
@@ -119,6 +124,6 @@ function drawNames(
     context.arc(x + 0.85 * size, y + tall / 2, 0.38 * size, 0, 2 * Math.PI);
     context.fill();
     context.fillStyle = "#fff";
-    context.fillText(label, x + 1.45 * size, y + tall / 2);
+    context.fillText(name, x + 1.45 * size, y + tall / 2);
   }
 }

@@ -1,10 +1,12 @@
 /**
- * What is under the pointer, or under a cross that arrow keys move: segment, score, runners-up.
+ * What is under the pointer, or under a cross that taps and arrow keys move: segment, score,
+ * runners-up.
  *
  * @module
  */
 import { byId, make } from "./elements.ts";
 import type { RankedClass } from "./protocol.ts";
+import { placeTip } from "./tip_place.ts";
 import type { Viewer } from "./viewer.ts";
 
 /** Ranks the classes at a pixel; null where nobody can say now. */
@@ -35,22 +37,29 @@ export class Inspector {
   readonly #cross = byId("cross", HTMLElement);
   readonly #spoken = byId("spoken", HTMLElement);
   #at: Point | null = null;
-  #byKeys = false;
+  #by: "mouse" | "finger" | "keys" = "mouse";
   #isAsking = false;
 
   /** Begins to listen. */
   constructor(viewer: Viewer, rank: Rank) {
     this.#viewer = viewer;
     this.#rank = rank;
+    viewer.onClear = () => this.refresh();
     const { element } = viewer;
     element.addEventListener("pointermove", (event) => this.#point(event));
     element.addEventListener("pointerdown", (event) => this.#point(event));
-    element.addEventListener("pointerleave", () => this.hide());
-    element.addEventListener("blur", () => this.#byKeys && this.hide());
+    // A finger is in the way of what it shows: that stays until there is a tap elsewhere.
+    element.addEventListener("pointerleave", () => this.#by !== "finger" && this.hide());
+    // It was no tap, but the page that was scrolled.
+    element.addEventListener("pointercancel", () => this.hide());
+    document.addEventListener("click", ({ target }) => {
+      if (this.#by === "finger" && !element.contains(target as Node)) this.hide();
+    });
+    element.addEventListener("blur", () => this.#by === "keys" && this.hide());
     element.addEventListener("keydown", (event) => this.#key(event));
   }
 
-  /** Shows what a new result says at the same place. */
+  /** Shows what a new result says at the same place; nothing, where there is none. */
   refresh(): void {
     if (this.#at !== null) this.#show(this.#at);
   }
@@ -59,7 +68,7 @@ export class Inspector {
   hide(): void {
     this.#at = null;
     this.#tip.hidden = this.#cross.hidden = true;
-    this.#viewer.light(null);
+    this.#viewer.point(undefined);
   }
 
   #point(event: PointerEvent): void {
@@ -69,7 +78,7 @@ export class Inspector {
     const box = this.#viewer.element.getBoundingClientRect();
     const x = Math.floor((event.clientX - box.left - placement.left) / placement.scale);
     const y = Math.floor((event.clientY - box.top - placement.top) / placement.scale);
-    this.#byKeys = false;
+    this.#by = event.pointerType === "touch" ? "finger" : "mouse";
     if (x < 0 || y < 0 || x >= picture.width || y >= picture.height) return this.hide();
     this.#show({ x, y });
   }
@@ -84,7 +93,7 @@ export class Inspector {
     const step = Math.max(1, Math.round(Math.max(width, height) / (event.shiftKey ? 10 : 50)));
     const from = this.#at ?? { x: width >> 1, y: height >> 1 };
     const [dx, dy] = this.#at === null ? [0, 0] : move;
-    this.#byKeys = true;
+    this.#by = "keys";
     this.#show({
       x: Math.max(0, Math.min(width - 1, from.x + dx * step)),
       y: Math.max(0, Math.min(height - 1, from.y + dy * step)),
@@ -94,10 +103,11 @@ export class Inspector {
   #show(at: Point): void {
     this.#at = at;
     const segment = this.#viewer.segmentAt(at.x, at.y);
-    this.#viewer.light(segment?.index ?? null);
-    this.#cross.hidden = !this.#byKeys;
+    this.#viewer.point(segment?.index ?? null);
+    this.#cross.hidden = this.#by === "mouse";
     if (this.#viewer.result === null) {
       this.#tip.hidden = true;
+      this.#tip.replaceChildren();
       return;
     }
     const title = make("b", {}, make("span", { textContent: segment?.label ?? "no class" }));
@@ -118,14 +128,13 @@ export class Inspector {
     const py = top + (y + 0.5) * scale;
     this.#cross.style.transform = `translate(${px}px, ${py}px)`;
     const { offsetWidth, offsetHeight } = this.#tip;
-    const gap = 18;
-    const tx = px + gap + offsetWidth > clientWidth ? px - gap - offsetWidth : px + gap;
-    const ty = py + gap + offsetHeight > clientHeight ? py - gap - offsetHeight : py + gap;
-    const low = (at: number, size: number, room: number) =>
-      Math.max(4, Math.min(at, room - size - 4));
-    this.#tip.style.transform = `translate(${low(tx, offsetWidth, clientWidth)}px, ${
-      low(ty, offsetHeight, clientHeight)
-    }px)`;
+    const [tipX, tipY] = placeTip(
+      [px, py],
+      [offsetWidth, offsetHeight],
+      [clientWidth, clientHeight],
+      this.#by === "finger",
+    );
+    this.#tip.style.transform = `translate(${tipX}px, ${tipY}px)`;
   }
 
   /** One question at a time; the pointer may have gone on when the answer comes. */
@@ -152,7 +161,7 @@ export class Inspector {
     this.#tip.querySelector("ol")?.remove();
     this.#tip.append(list);
     this.#place(at);
-    if (!this.#byKeys) return;
+    if (this.#by !== "keys") return;
     const segment = this.#viewer.segmentAt(at.x, at.y);
     const others = ranks.filter(({ label }) => label !== segment?.label);
     this.#spoken.textContent = [

@@ -47,7 +47,12 @@ export class Viewer {
   readonly #names = byId("names", HTMLElement);
   #picture: LoadedPicture | null = null;
   #result: SegmentedPicture | null = null;
+  #chosen: number | null = null;
+  /** What a pointer is on; undefined while none is on the picture. */
+  #pointed: number | null | undefined;
   #lit: number | null = null;
+  /** Called when the layers were taken off. */
+  onClear: () => void = () => {};
 
   /** Takes the elements over. */
   constructor() {
@@ -77,6 +82,7 @@ export class Viewer {
     for (const { canvas } of [this.#tint, this.#outline]) canvas.width = canvas.height = 1;
     this.light(null);
     this.#placeNames();
+    this.onClear();
   }
 
   /** Shows a result of the picture on show. */
@@ -85,9 +91,8 @@ export class Viewer {
     this.#result = result;
     this.#put(this.#tint, new ImageData(tint, width, height));
     this.#put(this.#outline, new ImageData(outline, width, height));
-    const lit = this.#lit;
     this.#lit = null;
-    this.light(lit);
+    this.#updateLight();
     this.#placeNames();
   }
 
@@ -99,8 +104,20 @@ export class Viewer {
     this.#placeNames();
   }
 
-  /** Dims everything but one class; null lights everything again. */
+  /** Dims everything but one class while no pointer is on the picture; null lights everything. */
   light(index: number | null): void {
+    this.#chosen = index;
+    this.#updateLight();
+  }
+
+  /** Dims everything but the class under a pointer, null for none; undefined when it has left. */
+  point(index: number | null | undefined): void {
+    this.#pointed = index;
+    this.#updateLight();
+  }
+
+  #updateLight(): void {
+    const index = this.#pointed === undefined ? this.#chosen : this.#pointed;
     const result = this.#result;
     const { canvas } = this.#spotlight;
     const isLit = index !== null && result !== null;
