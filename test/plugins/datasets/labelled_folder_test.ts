@@ -206,7 +206,7 @@ Deno.test("folders: whatever is wrong is refused by name", () =>
     await refuses(verify(nothing), "all pixels of its 4 train images");
 
     const path = await fresh("classes");
-    const list = join(root, "list.json");
+    const list = join(root, "list.txt");
     const open = (content: string | Uint8Array) => {
       writeFileSync(list, content);
       return LabelledFolder.open({ path, classes: list });
