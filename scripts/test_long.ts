@@ -22,11 +22,21 @@ const roundCases = 1000;
 const fuzzTests = ["test/lib/weights/fuzz_test.ts", "test/lib/text/clip_tokenizer_test.ts"];
 /** Milliseconds that they may take, and each of the others that are run once. */
 const longTimeout = 3_600_000;
-/** Where many segmentations run: arguments of `test/endurance/segment_often.ts`. */
-const often = {
-  "the CPU": ["--device", "cpu"],
-  "WebGPU, networks on the CPU": ["--device", "webgpu"],
-  "WebGPU, networks too": ["--device", "webgpu", "--networks", "webgpu"],
+/** Where many segmentations run. */
+interface Place {
+  /** Arguments of `test/endurance/segment_often.ts`. */
+  readonly args: readonly string[];
+  /** The Vulkan driver that Linux needs. */
+  readonly driver?: "lavapipe" | "swiftshader";
+}
+const often: Readonly<Record<string, Place>> = {
+  "the CPU": { args: ["--device", "cpu"] },
+  "WebGPU, networks on the CPU": { args: ["--device", "webgpu"], driver: "lavapipe" },
+  // Not on lavapipe, which compiles some of the networks' shaders anew each time and keeps them all.
+  "WebGPU, networks too": {
+    args: ["--device", "webgpu", "--networks", "webgpu"],
+    driver: "swiftshader",
+  },
 };
 
 const { values } = parseArgs({
@@ -69,19 +79,19 @@ function add(more: Totals): void {
 }
 
 /** Segments many times in a process of its own, which says whether it levels off. */
-async function segmentOften(where: string, args: readonly string[]): Promise<void> {
+async function segmentOften(where: string, { args, driver }: Place): Promise<void> {
   const name = `${segmentations} segmentations on ${where}`;
-  if (args.includes("webgpu") && Deno.build.os === "linux" && drivers.lavapipe === null) {
-    console.log(`${name}: skipped, needs lavapipe (Debian's mesa-vulkan-drivers)`);
+  const path = driver === undefined ? null : drivers[driver];
+  if (driver !== undefined && path === null && Deno.build.os === "linux") {
+    console.log(`${name}: skipped, needs ${driver}`);
     skipped.add(name);
     return;
   }
   const program = "test/endurance/segment_often.ts";
-  const driver = drivers.lavapipe ? { VK_ICD_FILENAMES: drivers.lavapipe } : {};
   const { code, output } = await runProcess(
     Deno.execPath(),
     ["run", "-A", "--v8-flags=--expose-gc", program, "--runs", String(segmentations), ...args],
-    { cwd: root, timeout: longTimeout, env: { ...env, ...driver } },
+    { cwd: root, timeout: longTimeout, env: { ...env, ...(path && { VK_ICD_FILENAMES: path }) } },
   );
   console.log(output.trimEnd());
   if (code === 0) passed.set(name, 0);
@@ -126,7 +136,7 @@ async function judge(on: string, run: (args: string[]) => Promise<PortableRun>):
   }
 }
 
-for (const [where, args] of Object.entries(often)) await segmentOften(where, args);
+for (const [where, place] of Object.entries(often)) await segmentOften(where, place);
 await installFromNpm();
 const tasks = webgpuImplementations(drivers, env).map(({ name, missing, run }) => () => {
   if (missing === null) return judge(name, (args) => run(["laws=webgpu", ...args]));
