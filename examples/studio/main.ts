@@ -44,7 +44,6 @@ const chips = new ClassChips(() => {
 });
 const segmenting = new Segmenting({
   onStart(request) {
-    isStopped = false;
     deviceChoice.value = request;
     showDevice(null);
   },
@@ -71,11 +70,10 @@ const segmenting = new Segmenting({
     if (status.textContent !== text) status.textContent = text;
   },
   onTrouble({ text, goesOn }) {
-    isStopped = !goesOn;
-    if (isStopped) byId("badge-text", HTMLElement).textContent = "Stopped";
+    if (!goesOn) byId("badge-text", HTMLElement).textContent = "Stopped";
     const action = { label: "Try again", run: begin };
-    const close = notify(text, { isError: true, ...(isStopped && { action }) });
-    closeTrouble = isStopped ? close : () => {};
+    const close = notify(text, { isError: true, ...(!goesOn && { action }) });
+    closeTrouble = goesOn ? () => {} : close;
   },
 });
 const inspector = new Inspector(viewer, (x, y) => segmenting.rank(x, y, 4));
@@ -86,9 +84,7 @@ let saying: ReturnType<typeof setTimeout> | undefined;
 let isOwnList = false;
 /** The scene on show; null for a picture of the person's own. */
 let scene: GeneratedScene | null = null;
-/** Whether work has stopped until somebody begins anew. */
-let isStopped = false;
-/** Takes the message of that away. */
+/** Takes away the message that work has stopped. */
 let closeTrouble = () => {};
 /** Takes away what was said of a picture that is no longer the last one. */
 let closeAboutPicture = () => {};
@@ -102,7 +98,7 @@ function begin(): void {
 
 function idleText(): string {
   const { result } = viewer;
-  if (isStopped) return "Stopped: any change tries again";
+  if (segmenting.isStopped) return "Stopped: any change tries again";
   if (viewer.picture === null) return "Open an image to begin";
   if (chips.names.length === 0) return "Add a class to look for";
   if (result === null) return "Ready";

@@ -95,6 +95,11 @@ export class Segmenting {
     else this.#work();
   }
 
+  /** Whether work has stopped until somebody begins anew. */
+  get isStopped(): boolean {
+    return this.#isStopped;
+  }
+
   /** Forgets what is wanted: there is nothing to segment by. */
   cancel(): void {
     clearTimeout(this.#refining);

@@ -4,6 +4,7 @@
  * @module
  */
 import { RegistryError } from "../errors.ts";
+import { firstLine } from "../first_line.ts";
 import type { AnyPlugin } from "./plugin.ts";
 import type { Registry } from "./registry.ts";
 
@@ -39,10 +40,6 @@ function isPlugin(value: unknown): value is AnyPlugin {
 function defaultExport({ default: own }: { default?: unknown }): unknown {
   const isCompiled = typeof own === "object" && own !== null && "__esModule" in own;
   return isCompiled ? (own as { default?: unknown }).default : own;
-}
-
-function firstLine(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split("\n", 1)[0]!;
 }
 
 /**

@@ -4,6 +4,7 @@
  * @module
  */
 import { ModelError } from "../errors.ts";
+import { firstLine } from "../first_line.ts";
 import type { Session } from "../runtime.ts";
 import { formatShape, type Tensor } from "../tensor.ts";
 import type { StageEnvironment } from "./plugin.ts";
@@ -15,10 +16,6 @@ export interface NetworkNames {
   readonly inputs: readonly string[];
   /** Outputs that the graph must have; it may have more. */
   readonly outputs: readonly string[];
-}
-
-function firstLine(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split("\n", 1)[0]!;
 }
 
 /**

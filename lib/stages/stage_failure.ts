@@ -4,6 +4,7 @@
  * @module
  */
 import { OvsError, PipelineError } from "../errors.ts";
+import { firstLine } from "../first_line.ts";
 import { type AnyStage, formatStage } from "./stage.ts";
 
 /**
@@ -12,6 +13,5 @@ import { type AnyStage, formatStage } from "./stage.ts";
  */
 export function stageFailure(stage: Pick<AnyStage, "role" | "name">, error: unknown): unknown {
   if (error instanceof OvsError) return error;
-  const line = (error instanceof Error ? error.message : String(error)).split("\n", 1)[0];
-  return new PipelineError(`${formatStage(stage)} failed: ${line}`, { cause: error });
+  return new PipelineError(`${formatStage(stage)} failed: ${firstLine(error)}`, { cause: error });
 }

@@ -6,6 +6,7 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { InputError } from "../../lib/errors.ts";
+import { firstLine } from "../../lib/first_line.ts";
 import { Image } from "../../lib/image/image.ts";
 import { importSharp } from "./import_sharp.ts";
 
@@ -32,7 +33,7 @@ async function readBytes(path: string): Promise<Uint8Array> {
     }
     const reason = code === "EACCES" || code === "EPERM"
       ? "permission to read it is missing"
-      : (cause instanceof Error ? cause.message : String(cause)).split("\n", 1)[0];
+      : firstLine(cause);
     throw new InputError(`${path}: can't be read: ${reason}`, { cause });
   }
 }

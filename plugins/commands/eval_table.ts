@@ -6,6 +6,7 @@
 import { formatTable } from "../../lib/cli/table.ts";
 import type { EvaluationTiming } from "../evaluation/evaluate.ts";
 import {
+  countImages,
   type EvaluationResult,
   mainFigure,
   mainFigures,
@@ -64,8 +65,8 @@ export function formatEvaluation(
     shard === null
       ? `wrote result.json, images.jsonl and report.html to ${out}`
       : `wrote result.json and images.jsonl to ${out}; put the shards together by ovs eval-merge`,
-    `${mainFigures[task].whole} ${format(mainFigure(task, result))} over ${images} ` +
-      `${images === 1 ? "image" : "images"}${part}`,
+    `${mainFigures[task].whole} ${format(mainFigure(task, result))} over ` +
+      `${countImages(images)}${part}`,
     "",
   );
   return lines.join("\n");

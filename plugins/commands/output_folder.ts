@@ -67,10 +67,10 @@ export class OutputFolder {
    * @throws {OutputError} If one can't be written; names it.
    */
   async write(files: ReadonlyMap<string, Uint8Array>): Promise<string[]> {
-    const written: { path: string; target: string; unfinished: string }[] = [];
+    const written: { path: string; target: string; unfinished: string; bytes: Uint8Array }[] = [];
     let current = this.path;
     try {
-      for (const name of files.keys()) {
+      for (const [name, bytes] of files) {
         const path = current = join(this.path, name);
         const found = await stat(path).catch(() => null);
         // A rename would replace a device or a pipe.
@@ -78,11 +78,11 @@ export class OutputFolder {
           throw Object.assign(new Error(), { code: found.isDirectory() ? "EISDIR" : "EEXIST" });
         }
         const target = found === null ? path : await realpath(path);
-        written.push({ path, target, unfinished: temporary(target) });
+        written.push({ path, target, unfinished: temporary(target), bytes });
       }
-      for (const [i, bytes] of [...files.values()].entries()) {
-        current = written[i]!.path;
-        const file = await open(written[i]!.unfinished, "wx");
+      for (const { path, unfinished, bytes } of written) {
+        current = path;
+        const file = await open(unfinished, "wx");
         try {
           await file.writeFile(bytes);
         } finally {

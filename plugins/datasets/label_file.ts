@@ -5,6 +5,7 @@
  */
 import { readFile } from "node:fs/promises";
 import { InputError } from "../../lib/errors.ts";
+import { firstLine } from "../../lib/first_line.ts";
 import { importSharp } from "../codecs/import_sharp.ts";
 import { MAX_PIXELS } from "../codecs/read_image.ts";
 import { decodeLabelMap, type LabelMap } from "./labelled_folder/label_png.ts";
@@ -47,9 +48,10 @@ async function decodeTiff(bytes: Uint8Array, name: string): Promise<LabelMap> {
     };
   } catch (cause) {
     if (cause instanceof InputError) throw cause;
-    const why = (cause instanceof Error ? cause.message : String(cause)).split("\n", 1)[0];
     throw new InputError(
-      `${name}: the TIFF data is cut short or damaged (${why}); save or fetch it again`,
+      `${name}: the TIFF data is cut short or damaged (${
+        firstLine(cause)
+      }); save or fetch it again`,
       { cause },
     );
   }

@@ -12,6 +12,7 @@ import { type ReportChart, reportCharts } from "./report_charts.ts";
 import { reportScript, reportStyle } from "./report_style.ts";
 import {
   type ClassResult,
+  countImages,
   type EvaluationResult,
   type ImageScore,
   mainFigure,
@@ -187,7 +188,7 @@ function origin({ pipeline, dataset, version, distractors, trained }: Evaluation
     )
   );
   const facts: [string, string][] = [
-    ["data set", `${dataset.name}, ${dataset.images} ${dataset.images === 1 ? "image" : "images"}`],
+    ["data set", `${dataset.name}, ${countImages(dataset.images)}`],
     ["its fingerprint", dataset.fingerprint],
     ["computed on", pipeline.device],
     ["ovstage", version],
@@ -253,9 +254,7 @@ export async function renderReport(path: string): Promise<string> {
 <body>
 <header>
 <h1>${escapeHtml(title)}</h1>
-<p>${images} ${
-    images === 1 ? "image" : "images"
-  }, ${scored} of ${result.classes.length} classes occur${
+<p>${countImages(images)}, ${scored} of ${result.classes.length} classes occur${
     shard === null ? "" : `; shard ${escapeHtml(shard)} only`
   }. Figures are in percent.</p>
 </header>

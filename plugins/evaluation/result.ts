@@ -132,6 +132,11 @@ export const mainFigures: Readonly<
   instance: { whole: "AP", perClass: "AP" },
 };
 
+/** So many images, in words. */
+export function countImages(count: number): string {
+  return `${count} ${count === 1 ? "image" : "images"}`;
+}
+
 /** The figure that stands for the whole: mIoU, PQ or AP. */
 export function mainFigure(task: EvaluationTask, figures: Figures): Percent {
   return (figures as unknown as Record<string, Percent>)[mainFigures[task].whole] ?? null;

@@ -4,6 +4,7 @@
  * @module
  */
 import { ModelError } from "../../lib/errors.ts";
+import { firstLine } from "../../lib/first_line.ts";
 import { loadNetwork, unbatched } from "../../lib/stages/network.ts";
 import type { OptionSchema, StringOption } from "../../lib/stages/options.ts";
 import type { StagePlugin } from "../../lib/stages/plugin.ts";
@@ -56,7 +57,7 @@ function attentionFuser(name: AttentionFuserKind, description: string): Attentio
           } catch (cause) {
             throw new ModelError(
               `model ${model}: doesn't take embeddings of ${shape[2]} features per row: ` +
-                (cause instanceof Error ? cause.message : String(cause)).split("\n", 1)[0],
+                firstLine(cause),
               { cause },
             );
           }

@@ -16,6 +16,7 @@ import {
   OptionError,
   ShapeError,
 } from "../../lib/errors.ts";
+import { firstLine } from "../../lib/first_line.ts";
 import type { Session } from "../../lib/runtime.ts";
 import { type DType, formatShape, HostTensor, sizeOf, type Tensor } from "../../lib/tensor.ts";
 import { KernelContext, tensorUsage } from "../../kernels/dispatch/context.ts";
@@ -36,8 +37,7 @@ export interface Ort {
 
 /** The first line of whatever was thrown. */
 export function reason(error: unknown): string {
-  const text = error instanceof Error ? error.message : String(error);
-  return text.split("\n", 1)[0]!.trim();
+  return firstLine(error).trim();
 }
 
 /** Turns whatever ONNX Runtime says about a model into one line. */

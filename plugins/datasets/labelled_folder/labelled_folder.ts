@@ -15,6 +15,7 @@ import { decodeUtf8 } from "../../../lib/text/decode_utf8.ts";
 import { readImage } from "../../codecs/read_image.ts";
 import { checkClasses, parseNames } from "../../commands/class_list.ts";
 import { filesBelow } from "../files_below.ts";
+import { isFolder } from "../list_files.ts";
 import { decodeLabelMap } from "./label_png.ts";
 
 /** The greatest value that a label can have, in a PNG of 16 bits. */
@@ -69,14 +70,6 @@ const splitNames: Readonly<Record<Split, readonly string[]>> = {
 };
 const imageSuffixes = [".jpg", ".jpeg", ".png", ".webp"];
 
-function isFolder(path: string): boolean {
-  try {
-    return statSync(path).isDirectory();
-  } catch {
-    return false;
-  }
-}
-
 /** Names by label value, and where each stands among the classes. */
 interface ClassList {
   readonly names: readonly string[];
@@ -110,12 +103,15 @@ async function readClasses(classes: string | readonly string[]): Promise<ClassLi
   }
   const text = decodeUtf8(bytes, classes);
   const entries = parseEntries(text, classes);
-  return entries === null
-    ? inOrder(checkClasses(parseNames(text, classes), classes))
-    : withIds(entries, classes);
+  if (entries === null) return inOrder(checkClasses(parseNames(text, classes), classes));
+  return isNames(entries) ? inOrder(checkClasses(entries, classes)) : withIds(entries, classes);
 }
 
-/** The entries of a JSON array that isn't one of names alone; null where the text is no such. */
+function isNames(entries: readonly unknown[]): entries is readonly string[] {
+  return entries.every((entry) => typeof entry === "string");
+}
+
+/** The entries of a JSON array; null where the text doesn't look like JSON. */
 function parseEntries(text: string, path: string): unknown[] | null {
   if (!/^\s*[[{]/.test(text)) return null;
   let entries: unknown;
@@ -130,7 +126,7 @@ function parseEntries(text: string, path: string): unknown[] | null {
         'fields id and name: [{"id": 0, "name": "sky"}]',
     );
   }
-  return entries.every((entry) => typeof entry === "string") ? null : entries;
+  return entries;
 }
 
 const entryFields = ["id", "name", "synonyms"];
